@@ -1,0 +1,103 @@
+/**
+ * The HTTP side: request ids, one log line per request, errors as problem documents, the routes.
+ */
+import { randomUUID } from 'node:crypto'
+import { createServer, type Server } from 'node:http'
+import Router, { type RouterMiddleware } from '@koa/router'
+import Koa, { type Context, type Next } from 'koa'
+import type { Deps } from '../deps.ts'
+import { AppError } from '../errors.ts'
+import { createAuthenticationLimiter } from '../services/authentication-limiter.ts'
+import { discardBody } from './body.ts'
+import { asAppError, toProblem } from './problem.ts'
+import { handlerOf } from './route.ts'
+import { pathsOf, routes } from './routes.ts'
+
+/** Failed authentications of one client address in a minute; those that succeed are never limited. */
+const failedAuthenticationsPerMinute = 300
+
+/** Slow clients are cut off by these (RFC 9112 leaves it to the server). */
+const headersTimeoutMs = 10_000
+const requestTimeoutMs = 30_000
+const headersCountMax = 100
+
+export type AppOptions = {
+  /** Compare every reply with its schema. Default: false. */
+  checkReplies?: boolean
+}
+
+export function createHttpServer(deps: Deps, options: AppOptions = {}): Server {
+  const handle = createApp(deps, options).callback()
+  const server = createServer(
+    { headersTimeout: headersTimeoutMs, requestTimeout: requestTimeoutMs, keepAliveTimeout: 65_000 },
+    (request, response) => void handle(request, response),
+  )
+  server.maxHeadersCount = headersCountMax
+  return server
+}
+
+export function createApp(deps: Deps, { checkReplies = false }: AppOptions = {}): Koa {
+  const limiter = createAuthenticationLimiter({ perMinute: failedAuthenticationsPerMinute })
+  const router = new Router()
+  for (const route of routes) {
+    const handler = handlerOf(route, deps, { limiter, checkReplies })
+    for (const path of pathsOf(route)) router[route.method](path, handler as RouterMiddleware)
+  }
+
+  const app = new Koa()
+  app.on('error', (error: unknown) => deps.log.error({ err: error }, 'http.failed'))
+  app.use((ctx, next) => answer(deps, ctx, next))
+  app.use(router.routes())
+  app.use(unmatched(router))
+  return app
+}
+
+/** Gives the request an id, answers errors as problems, and writes the request's one log line. */
+async function answer(deps: Deps, ctx: Context, next: Next): Promise<void> {
+  const startedAtMs = performance.now()
+  const requestId = randomUUID()
+  ctx.set('X-Request-Id', requestId)
+  ctx.set('X-Content-Type-Options', 'nosniff')
+  try {
+    await next()
+  } catch (error) {
+    const appError = asAppError(error)
+    writeProblem(ctx, appError, requestId)
+    if (ctx.status >= 500) deps.log.error({ requestId, err: appError.cause ?? appError }, 'request.failed')
+  }
+  deps.log.info(
+    {
+      requestId,
+      method: ctx.method,
+      path: ctx.path,
+      status: ctx.status,
+      durationMs: Math.round(performance.now() - startedAtMs),
+    },
+    'request',
+  )
+}
+
+function writeProblem(ctx: Context, error: AppError, requestId: string): void {
+  // A body that nobody read would stand in the way of the next request on the connection.
+  discardBody(ctx.req)
+  const problem = toProblem(error, requestId)
+  ctx.status = problem.status
+  ctx.type = 'application/problem+json'
+  ctx.body = JSON.stringify(problem)
+  if (error.retryAfterSeconds !== undefined) ctx.set('Retry-After', String(error.retryAfterSeconds))
+  // RFC 9110 §11.6.1: a 401 names the schemes that would do.
+  if (problem.status === 401) ctx.set('WWW-Authenticate', 'AccessKey, Bearer')
+}
+
+/** What no route took: a known path has its methods named, anything else is missing. */
+function unmatched(router: Router) {
+  return (ctx: Context): void => {
+    const allowed = new Set(
+      router.stack.filter(layer => layer.match(ctx.path)).flatMap(layer => layer.methods),
+    )
+    if (allowed.size === 0) throw new AppError('not_found', `There is nothing at ${ctx.path}.`)
+    const methods = [...allowed].join(', ')
+    ctx.set('Allow', methods)
+    throw new AppError('method_not_allowed', `${ctx.path} takes ${methods}.`)
+  }
+}

@@ -1,0 +1,24 @@
+/**
+ * The log: JSON lines on standard output, one wide line per thing that happened. No secret reaches it:
+ * what could hold one is not logged, and the redaction below is the second net.
+ */
+import { pino } from 'pino'
+
+export type LogLevel = 'trace' | 'debug' | 'info' | 'warn' | 'error' | 'fatal' | 'silent'
+
+export type Log = {
+  debug(fields: object, message: string): void
+  info(fields: object, message: string): void
+  warn(fields: object, message: string): void
+  error(fields: object, message: string): void
+}
+
+export function createLog(options: { level: LogLevel; role: string }): Log {
+  return pino({
+    level: options.level,
+    base: { service: 'hookseal', role: options.role, pid: process.pid },
+    timestamp: pino.stdTimeFunctions.isoTime,
+    formatters: { level: label => ({ level: label }) },
+    redact: ['authorization', 'secret', 'signingKey', 'password', '*.authorization', '*.secret', '*.signingKey', '*.password'],
+  })
+}

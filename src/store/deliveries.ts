@@ -1,0 +1,199 @@
+/**
+ * Deliveries: written when they settle or have to wait, never while their first attempt is on the wire (that is
+ * in store/flights.ts). Readers see both through the view current_deliveries.
+ */
+import type { Delivery, DeliveryState, DeliveryStatus, PendingDelivery } from '../domain/delivery.ts'
+import { firstIdAt } from '../ids.ts'
+import { affected, firstRow, pageStart, plainArray, rows, textArray, toPage, type Db, type Page, type PageQuery } from './db.ts'
+import { deliveryIdRange } from './events.ts'
+
+const columns = /* sql */ `
+  id, workspace_id as "workspaceId", event_id as "eventId", subscription_id as "subscriptionId",
+  endpoint_id as "endpointId", service, event, format, status, held_by as "heldBy", status_reason as "statusReason",
+  attempts_count as "attemptsCount", next_attempt_at as "nextAttemptAt", last_outcome as "lastOutcome",
+  last_response_status as "lastResponseStatus", updated_at as "updatedAt"`
+
+/** Writes deliveries of any workspaces for the first time; one that exists already is left as it is. */
+export async function insertMany(db: Db, deliveries: readonly DeliveryState[]): Promise<void> {
+  const sql = /* sql */ `
+    insert into deliveries
+      (workspace_id, id, event_id, subscription_id, endpoint_id, service, event, format, status, held_by, status_reason,
+       attempts_count, interruptions_count, schedule_number, next_attempt_at, last_outcome, last_response_status)
+    select workspace_id, id, event_id, subscription_id, endpoint_id, service, event, format, status, held_by,
+           status_reason, attempts_count, interruptions_count, schedule_number, now() + next_in * interval '1 second',
+           last_outcome, last_response_status
+      from unnest(:workspaceIds::uuid[], :ids::uuid[], :eventIds::uuid[], :subscriptionIds::uuid[], :endpointIds::uuid[],
+                  :services::text[], :events::text[], :formats::text[], :statuses::text[], :heldBys::text[],
+                  :reasons::text[], :attemptsCounts::integer[], :interruptionsCounts::integer[],
+                  :scheduleNumbers::integer[], :nextIns::float8[], :lastOutcomes::text[], :lastStatuses::integer[])
+           as d (workspace_id, id, event_id, subscription_id, endpoint_id, service, event, format, status, held_by,
+                 status_reason, attempts_count, interruptions_count, schedule_number, next_in, last_outcome,
+                 last_response_status)
+    on conflict do nothing`
+  await rows(db, sql, {
+    eventIds: plainArray(deliveries.map(delivery => delivery.eventId)),
+    subscriptionIds: plainArray(deliveries.map(delivery => delivery.subscriptionId)),
+    endpointIds: plainArray(deliveries.map(delivery => delivery.endpointId)),
+    services: textArray(deliveries.map(delivery => delivery.service)),
+    events: textArray(deliveries.map(delivery => delivery.event)),
+    formats: plainArray(deliveries.map(delivery => delivery.format)),
+    ...stateArrays(deliveries),
+  })
+}
+
+/** Writes the new state of deliveries of any workspaces that are still pending; the others stay as they are. */
+export async function updateMany(db: Db, deliveries: readonly DeliveryState[]): Promise<void> {
+  const sql = /* sql */ `
+    update deliveries d
+       set status = n.status, held_by = n.held_by, status_reason = n.status_reason, attempts_count = n.attempts_count,
+           interruptions_count = n.interruptions_count, schedule_number = n.schedule_number,
+           next_attempt_at = now() + n.next_in * interval '1 second', last_outcome = n.last_outcome,
+           last_response_status = n.last_response_status, updated_at = now()
+      from unnest(:workspaceIds::uuid[], :ids::uuid[], :statuses::text[], :heldBys::text[], :reasons::text[],
+                  :attemptsCounts::integer[], :interruptionsCounts::integer[], :scheduleNumbers::integer[],
+                  :nextIns::float8[], :lastOutcomes::text[], :lastStatuses::integer[])
+           as n (workspace_id, id, status, held_by, status_reason, attempts_count, interruptions_count,
+                 schedule_number, next_in, last_outcome, last_response_status)
+     where d.workspace_id = n.workspace_id
+       and d.id = n.id
+       and d.id = any(:ids::uuid[])
+       and d.status = 'pending'`
+  await rows(db, sql, stateArrays(deliveries))
+}
+
+function stateArrays(deliveries: readonly DeliveryState[]) {
+  const numbers = (values: (number | null)[]) => plainArray(values.map(value => value ?? 'null'))
+  return {
+    workspaceIds: plainArray(deliveries.map(delivery => delivery.workspaceId)),
+    ids: plainArray(deliveries.map(delivery => delivery.id)),
+    statuses: plainArray(deliveries.map(delivery => delivery.status)),
+    heldBys: textArray(deliveries.map(delivery => delivery.heldBy)),
+    reasons: textArray(deliveries.map(delivery => delivery.statusReason)),
+    attemptsCounts: plainArray(deliveries.map(delivery => delivery.attemptsCount)),
+    interruptionsCounts: plainArray(deliveries.map(delivery => delivery.interruptionsCount)),
+    scheduleNumbers: plainArray(deliveries.map(delivery => delivery.scheduleNumber)),
+    nextIns: numbers(deliveries.map(delivery => delivery.nextAttemptInSeconds)),
+    lastOutcomes: textArray(deliveries.map(delivery => delivery.lastOutcome)),
+    lastStatuses: numbers(deliveries.map(delivery => delivery.lastResponseStatus)),
+  }
+}
+
+const pendingColumns = /* sql */ `
+  id, workspace_id as "workspaceId", event_id as "eventId", subscription_id as "subscriptionId",
+  endpoint_id as "endpointId", service, event, format, attempts_count as "attemptsCount",
+  interruptions_count as "interruptionsCount", schedule_number as "scheduleNumber"`
+
+/** Those of the deliveries that wait for an attempt. */
+export async function listPending(db: Db, workspaceId: string, ids: readonly string[]): Promise<PendingDelivery[]> {
+  const sql = /* sql */ `
+    select ${pendingColumns}
+      from deliveries
+     where workspace_id = :workspaceId and id = any(:ids::uuid[]) and status = 'pending' and held_by is null`
+  return rows(db, sql, { workspaceId, ids: plainArray(ids) })
+}
+
+/** Locks a bounded number of a subscription's pending deliveries, so that they can be released or cancelled. */
+export async function lockPendingOfSubscription(
+  db: Db,
+  workspaceId: string,
+  subscriptionId: string,
+  which: { heldOnly: boolean; limit: number },
+): Promise<PendingDelivery[]> {
+  const sql = /* sql */ `
+    select ${pendingColumns}
+      from deliveries
+     where workspace_id = :workspaceId
+       and subscription_id = :subscriptionId
+       and status = 'pending'
+       and (not :heldOnly or held_by in ('paused', 'endpoint'))
+     order by id
+     limit :limit
+       for update skip locked`
+  return rows(db, sql, { workspaceId, subscriptionId, ...which })
+}
+
+/** Deliveries of every workspace whose time came more than `overdueSeconds` ago, oldest first. */
+export async function lockOverdue(
+  db: Db,
+  which: { overdueSeconds: number; limit: number },
+): Promise<PendingDelivery[]> {
+  const sql = /* sql */ `
+    select ${pendingColumns}
+      from deliveries
+     where status = 'pending'
+       and held_by is null
+       and next_attempt_at < now() - :overdueSeconds * interval '1 second'
+     order by next_attempt_at
+     limit :limit
+       for update skip locked`
+  return rows(db, sql, which)
+}
+
+/** The deliveries of an event that exist as rows. */
+export async function listIdsOfEvent(db: Db, workspaceId: string, eventId: string): Promise<string[]> {
+  const sql = /* sql */ `
+    select id
+      from deliveries
+     where workspace_id = :workspaceId and event_id = :eventId and id between :from::uuid and :to::uuid`
+  const found = await rows<{ id: string }>(db, sql, { workspaceId, eventId, ...deliveryIdRange(eventId) })
+  return found.map(row => row.id)
+}
+
+export async function find(db: Db, workspaceId: string, id: string): Promise<Delivery | undefined> {
+  const sql = /* sql */ `select ${columns} from current_deliveries where workspace_id = :workspaceId and id = :id`
+  return firstRow(db, sql, { workspaceId, id })
+}
+
+export type DeliverySearch = {
+  subscriptionId?: string | undefined
+  eventId?: string | undefined
+  status?: DeliveryStatus | undefined
+  since?: Date | undefined
+  until?: Date | undefined
+}
+
+export async function list(db: Db, workspaceId: string, query: PageQuery & DeliverySearch): Promise<Page<Delivery>> {
+  // One statement per kind of question, so that each gets the plan of its own index.
+  const conditions = ['workspace_id = :workspaceId']
+  if (query.subscriptionId !== undefined) conditions.push('subscription_id = :subscriptionId')
+  if (query.eventId !== undefined) {
+    conditions.push('event_id = :eventId', 'id between :eventFrom::uuid and :eventTo::uuid')
+  }
+  if (query.status !== undefined) conditions.push('status = :status')
+  if (query.since !== undefined) conditions.push('id >= :since::uuid')
+  if (query.until !== undefined) conditions.push('id < :until::uuid')
+  if (query.pageToken !== undefined) conditions.push('id < :before::uuid')
+  const sql = `select ${columns} from current_deliveries where ${conditions.join(' and ')} order by id desc limit :limit`
+  const range = query.eventId === undefined ? undefined : deliveryIdRange(query.eventId)
+  const bindings = {
+    workspaceId,
+    subscriptionId: query.subscriptionId,
+    eventId: query.eventId,
+    eventFrom: range?.from,
+    eventTo: range?.to,
+    status: query.status,
+    since: query.since && firstIdAt(query.since),
+    until: query.until && firstIdAt(query.until),
+    before: pageStart(query),
+    limit: query.limit + 1,
+  }
+  return toPage(await rows(db, sql, bindings), query.limit)
+}
+
+/** Ends deliveries of one workspace that nobody may attempt any more. */
+export async function cancelMany(db: Db, workspaceId: string, ids: readonly string[], reason: string): Promise<number> {
+  const sql = /* sql */ `
+    update deliveries
+       set status = 'cancelled', status_reason = :reason, held_by = null, next_attempt_at = null, updated_at = now()
+     where workspace_id = :workspaceId and id = any(:ids::uuid[]) and status = 'pending'`
+  return affected(db, sql, { workspaceId, ids: plainArray(ids), reason })
+}
+
+/** Schedules held or overdue deliveries at once, under a new schedule number each. */
+export async function rescheduleMany(db: Db, workspaceId: string, ids: readonly string[]): Promise<void> {
+  const sql = /* sql */ `
+    update deliveries
+       set held_by = null, next_attempt_at = now(), schedule_number = schedule_number + 1, updated_at = now()
+     where workspace_id = :workspaceId and id = any(:ids::uuid[]) and status = 'pending'`
+  await rows(db, sql, { workspaceId, ids: plainArray(ids) })
+}

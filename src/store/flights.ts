@@ -1,0 +1,81 @@
+/**
+ * Flights: the attempts that are on the wire. One row covers all attempts of a workspace that a worker starts
+ * together; it is written before the first byte leaves and removed when the last of them has ended.
+ */
+import type { BodyFormat } from '../domain/body.ts'
+import { plainArray, rows, type Db } from './db.ts'
+
+export type FlightEntry = {
+  deliveryId: string
+  eventId: string
+  subscriptionId: string
+  format: BodyFormat
+  /** Number of the attempt, counted from 1. */
+  number: number
+}
+
+export type Flight = { id: string; workspaceId: string; startedAt: Date; entries: readonly FlightEntry[] }
+
+export async function insert(db: Db, flight: Flight): Promise<void> {
+  const sql = /* sql */ `
+    insert into flights (id, workspace_id, started_at, delivery_ids, event_ids, subscription_ids, formats, numbers)
+    values (:id, :workspaceId, :startedAt, :deliveryIds::uuid[], :eventIds::uuid[], :subscriptionIds::uuid[],
+            :formats::text[], :numbers::integer[])`
+  const { id, workspaceId, startedAt, entries } = flight
+  await rows(db, sql, {
+    id,
+    workspaceId,
+    startedAt,
+    deliveryIds: plainArray(entries.map(entry => entry.deliveryId)),
+    eventIds: plainArray(entries.map(entry => entry.eventId)),
+    subscriptionIds: plainArray(entries.map(entry => entry.subscriptionId)),
+    formats: plainArray(entries.map(entry => entry.format)),
+    numbers: plainArray(entries.map(entry => entry.number)),
+  })
+}
+
+export async function removeMany(db: Db, ids: readonly string[]): Promise<void> {
+  await rows(db, /* sql */ `delete from flights where id = any(:ids::uuid[])`, { ids: plainArray(ids) })
+}
+
+/** An attempt on the wire, with what its endpoint is now. */
+export type LiveEntry = FlightEntry & {
+  workspaceId: string
+  endpointId: string
+  service: string
+  event: string
+  method: string
+  url: string
+  startedAt: Date
+}
+
+const liveEntriesSql = /* sql */ `
+  select e.delivery_id as "deliveryId", e.event_id as "eventId", e.subscription_id as "subscriptionId", e.format,
+         e.number, f.started_at as "startedAt", f.workspace_id as "workspaceId", s.endpoint_id as "endpointId",
+         s.service, s.event, p.method, p.url
+    from flights f
+   cross join lateral unnest(f.delivery_ids, f.event_ids, f.subscription_ids, f.formats, f.numbers)
+         as e (delivery_id, event_id, subscription_id, format, number)
+    join webhook_subscriptions s on s.workspace_id = f.workspace_id and s.id = e.subscription_id
+    join endpoints p on p.workspace_id = s.workspace_id and p.id = s.endpoint_id
+   where f.workspace_id = :workspaceId
+     and not exists (
+       select from attempts a where a.delivery_id = e.delivery_id and a.number = e.number)`
+
+/** The attempts of these events that were started and have not ended. */
+export async function listLiveByEvents(db: Db, workspaceId: string, eventIds: readonly string[]): Promise<LiveEntry[]> {
+  const sql = `${liveEntriesSql} and f.event_ids && :eventIds::uuid[] and e.event_id = any(:eventIds::uuid[])`
+  return rows(db, sql, { workspaceId, eventIds: plainArray(eventIds) })
+}
+
+/** The attempts of these deliveries that were started and have not ended. */
+export async function listLiveByDeliveries(db: Db, workspaceId: string, ids: readonly string[]): Promise<LiveEntry[]> {
+  const sql = `${liveEntriesSql} and f.delivery_ids && :ids::uuid[] and e.delivery_id = any(:ids::uuid[])`
+  return rows(db, sql, { workspaceId, ids: plainArray(ids) })
+}
+
+/** Forgets flights of dead workers, long after the deadline of every attempt in them. */
+export async function removeOlderThan(db: Db, seconds: number): Promise<void> {
+  const sql = /* sql */ `delete from flights where started_at < now() - :seconds * interval '1 second'`
+  await rows(db, sql, { seconds })
+}
