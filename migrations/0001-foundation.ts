@@ -177,9 +177,9 @@ create table deliveries (
   updated_at timestamptz not null default now(),
   primary key (workspace_id, id)
 ) partition by range (id);
-create index deliveries_by_subscription on deliveries (workspace_id, subscription_id, id);
+create index deliveries_by_subscription on deliveries (subscription_id, id);
 create index deliveries_due on deliveries (next_attempt_at) where status = 'pending' and held_by is null;
-create index deliveries_pending on deliveries (workspace_id, subscription_id, id) where status = 'pending';
+create index deliveries_pending on deliveries (subscription_id, id) where status = 'pending';
 
 -- Attempts that have ended, append only. Those on the wire are in flights.
 create table attempts (
@@ -189,7 +189,7 @@ create table attempts (
   outcome text not null,
   started_at timestamptz not null,
   duration_ms integer not null,
-  requests_count smallint not null,
+  requests_count integer not null,
   remote_address text,
   error text,
   method text not null,
@@ -216,6 +216,11 @@ create table flights (
   numbers integer[] not null
 );
 create index flights_by_workspace on flights (workspace_id);
+-- Random ids do not compress; trying to costs more than writing them.
+alter table flights
+  alter column delivery_ids set storage external,
+  alter column event_ids set storage external,
+  alter column subscription_ids set storage external;
 
 -- Deliveries as a reader sees them: the settled and waiting ones, and those whose first attempt is on the wire.
 create view current_deliveries as

@@ -7,6 +7,7 @@ import type { AddressInfo } from 'node:net'
 import { ConfigError, readConfig, summarize, type Config } from './config.ts'
 import { createContext, type AppContext } from './context.ts'
 import { createHttpServer } from './http/app.ts'
+import { operatingRoutes } from './http/routes.ts'
 import { startWorker } from './jobs/worker.ts'
 import { operatorKeyPath } from './kept-keys.ts'
 
@@ -22,13 +23,11 @@ const context = await createContext(config).catch(exitWithReason)
 const { deps } = context
 deps.log.info({ settings: summarize(process.env), node: process.version }, 'starting')
 
-const server = config.role === 'worker' ? undefined : createHttpServer(deps)
-if (server !== undefined) {
-  server.listen(config.port, config.host)
-  await once(server, 'listening').catch((error: unknown) => context.close().then(() => exitWithReason(error)))
-}
+const server = createHttpServer(deps, config.role === 'worker' ? { routes: operatingRoutes } : {})
+server.listen(config.port, config.host)
+await once(server, 'listening').catch((error: unknown) => context.close().then(() => exitWithReason(error)))
 const worker = config.role === 'api' ? undefined : startWorker(deps)
-deps.log.info({ role: config.role, port: (server?.address() as AddressInfo | undefined)?.port }, 'ready')
+deps.log.info({ role: config.role, port: (server.address() as AddressInfo).port }, 'ready')
 if (process.stdout.isTTY || config.databaseUrl === undefined) greet(config)
 
 const databaseGone = context.postgres?.exited.then(() => 'database' as const)
@@ -42,15 +41,11 @@ await leave(context)
 process.exit(reason === 'database' ? 1 : 0)
 
 async function leave({ close }: AppContext): Promise<void> {
-  if (server !== undefined) {
-    // Requests under way are answered, kept-alive connections that wait for one are not waited for.
-    const closed = once(server, 'close')
-    server.close()
-    server.closeIdleConnections()
-    await Promise.all([closed, worker?.stop(config.drainTimeoutMs)])
-  } else {
-    await worker?.stop(config.drainTimeoutMs)
-  }
+  // Requests under way are answered; kept-alive connections that wait for one are not waited for.
+  const closed = once(server, 'close')
+  server.close()
+  server.closeIdleConnections()
+  await Promise.all([closed, worker?.stop(config.drainTimeoutMs)])
   await close()
   deps.log.info({}, 'stopped')
 }

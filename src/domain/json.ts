@@ -151,7 +151,8 @@ function scan(bytes: Buffer, root: RawPaths): Layout {
       rawStart = at
       rawDepth = depth
       depthMax = depth + payloadDepthMax
-      }
+      paths = undefined
+    }
 
     const first = bytes[at]
     if (first === openBrace || first === openBracket) {

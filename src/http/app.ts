@@ -2,16 +2,17 @@
  * The HTTP side: request ids, one log line per request, errors as problem documents, the routes.
  */
 import { randomUUID } from 'node:crypto'
-import { createServer, type Server } from 'node:http'
-import Router, { type RouterMiddleware } from '@koa/router'
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
+import { Router, type RouterMiddleware } from '@koa/router'
 import Koa, { type Context, type Next } from 'koa'
 import type { Deps } from '../deps.ts'
 import { AppError } from '../errors.ts'
 import { createAuthenticationLimiter } from '../services/authentication-limiter.ts'
 import { discardBody } from './body.ts'
 import { asAppError, toProblem } from './problem.ts'
-import { handlerOf } from './route.ts'
-import { pathsOf, routes } from './routes.ts'
+import { answerParserFaults, isConnectionFault, requireOneHost } from './refusal.ts'
+import { handlerOf, type Route } from './route.ts'
+import { pathsOf, routes as allRoutes } from './routes.ts'
 
 /** Failed authentications of one client address in a minute; those that succeed are never limited. */
 const failedAuthenticationsPerMinute = 300
@@ -22,21 +23,33 @@ const requestTimeoutMs = 30_000
 const headersCountMax = 100
 
 export type AppOptions = {
+  /** Default: all of them. A process that only works answers `operatingRoutes`. */
+  routes?: readonly Route[]
   /** Compare every reply with its schema. Default: false. */
   checkReplies?: boolean
 }
 
 export function createHttpServer(deps: Deps, options: AppOptions = {}): Server {
   const handle = createApp(deps, options).callback()
+  const listener = (request: IncomingMessage, response: ServerResponse) => void handle(request, response)
   const server = createServer(
-    { headersTimeout: headersTimeoutMs, requestTimeout: requestTimeoutMs, keepAliveTimeout: 65_000 },
-    (request, response) => void handle(request, response),
+    {
+      headersTimeout: headersTimeoutMs,
+      requestTimeout: requestTimeoutMs,
+      keepAliveTimeout: 65_000,
+      // Checked by requireOneHost, which gives a reason.
+      requireHostHeader: false,
+    },
+    listener,
   )
   server.maxHeadersCount = headersCountMax
+  // RFC 9110 §10.1.1 lets a server pass over expectations that it does not know.
+  server.on('checkExpectation', listener)
+  answerParserFaults(server, deps.log)
   return server
 }
 
-export function createApp(deps: Deps, { checkReplies = false }: AppOptions = {}): Koa {
+export function createApp(deps: Deps, { routes = allRoutes, checkReplies = false }: AppOptions = {}): Koa {
   const limiter = createAuthenticationLimiter({ perMinute: failedAuthenticationsPerMinute })
   const router = new Router()
   for (const route of routes) {
@@ -45,7 +58,10 @@ export function createApp(deps: Deps, { checkReplies = false }: AppOptions = {})
   }
 
   const app = new Koa()
-  app.on('error', (error: unknown) => deps.log.error({ err: error }, 'http.failed'))
+  app.on('error', (error: unknown) => {
+    if (isConnectionFault(error)) deps.log.debug({ err: error }, 'http.connection_lost')
+    else deps.log.error({ err: error }, 'http.failed')
+  })
   app.use((ctx, next) => answer(deps, ctx, next))
   app.use(router.routes())
   app.use(unmatched(router))
@@ -59,6 +75,7 @@ async function answer(deps: Deps, ctx: Context, next: Next): Promise<void> {
   ctx.set('X-Request-Id', requestId)
   ctx.set('X-Content-Type-Options', 'nosniff')
   try {
+    requireOneHost(ctx.req)
     await next()
   } catch (error) {
     const appError = asAppError(error)

@@ -73,9 +73,6 @@ const bodyBytesMaxDefault = 65_536
 export function handlerOf(route: Route, deps: Deps, options: RouteOptions) {
   return async (ctx: Context & { params: Record<string, string> }): Promise<void> => {
     const { id = '' } = ctx.params
-    // An id that is none names nothing, so it is missing and not malformed.
-    for (const value of Object.values(ctx.params)) if (!isUuid(value)) throw notFound('resource')
-
     const { caller, organizationId, workspaceId } = await authorize(route.access, ctx, deps, options.limiter)
     const query = readQuery(route, ctx)
     const body = route.body === undefined ? undefined : await readJson(route, ctx, deps)
@@ -87,7 +84,7 @@ export function handlerOf(route: Route, deps: Deps, options: RouteOptions) {
       id: id.toLowerCase(),
       query,
       body,
-      header: name => ctx.get(name) || undefined,
+      header: name => headerOf(ctx, name),
     })
     if (options.checkReplies) requireDeclared(route, reply)
     write(ctx, reply)
@@ -107,9 +104,12 @@ async function authorize(
 ): Promise<Authorized> {
   const organizationId = (ctx.params['organizationId'] ?? '').toLowerCase()
   const workspaceId = (ctx.params['workspaceId'] ?? '').toLowerCase()
-  if (access.level === 'public') return { caller: nobody, organizationId, workspaceId }
+  const isPublic = access.level === 'public'
+  const caller = isPublic ? nobody : await authenticateLimited(ctx, deps, limiter, { organizationId, workspaceId })
+  // An id that is none names nothing, so it is missing and not malformed.
+  for (const value of Object.values(ctx.params)) if (!isUuid(value)) throw notFound('resource')
 
-  const caller = await authenticateLimited(ctx, deps, limiter)
+  if (access.level === 'public') return { caller, organizationId, workspaceId }
   if (access.level === 'operator') {
     if (caller.kind !== 'operator') throw new AppError('forbidden', 'Only the operator may do this.')
     return { caller, organizationId, workspaceId }
@@ -138,14 +138,19 @@ function belongsTo(caller: Caller, organizationId: string): boolean {
 }
 
 /** Only failures count and only failing callers are refused, so a valid caller is never limited by its neighbours. */
-async function authenticateLimited(ctx: Context, deps: Deps, limiter: AuthenticationLimiter): Promise<Caller> {
+async function authenticateLimited(
+  ctx: Context,
+  deps: Deps,
+  limiter: AuthenticationLimiter,
+  target: { organizationId: string; workspaceId: string },
+): Promise<Caller> {
   try {
-    return await authenticate(deps, ctx.get('authorization') || undefined)
+    return await authenticate(deps, ctx.get('authorization') || undefined, target)
   } catch (error) {
     if (error instanceof AppError && error.code === 'unauthorized') {
       const address = ctx.req.socket.remoteAddress ?? ''
-      limiter.check(address)
       limiter.recordFailure(address)
+      limiter.check(address)
     }
     throw error
   }
@@ -170,6 +175,12 @@ async function readJson(route: Route, ctx: Context, deps: Deps): Promise<unknown
   const faults = validateBody(route.body!, body)
   if (faults.length > 0) throw invalid(faults)
   return body
+}
+
+/** Undefined only where it was not sent: an empty header is one that says something wrong. */
+function headerOf(ctx: Context, name: string): string | undefined {
+  const value = ctx.req.headers[name]
+  return Array.isArray(value) ? value.join(', ') : value
 }
 
 function requireDeclared(route: Route, reply: Reply): void {

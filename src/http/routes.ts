@@ -9,9 +9,14 @@ import * as organizations from './routes/organizations.ts'
 import * as subscriptions from './routes/webhook-subscriptions.ts'
 import type { Route } from './route.ts'
 
-export const routes: readonly Route[] = [
+/** What every process answers, also one that only works: whether it is alive and ready. */
+export const operatingRoutes: readonly Route[] = [
   health.getLiveness, //                      GET    /healthz
   health.getReadiness, //                     GET    /readyz
+]
+
+export const routes: readonly Route[] = [
+  ...operatingRoutes,
 
   organizations.createOrganization, //        POST   /organizations
   organizations.listOrganizations, //         GET    /organizations

@@ -17,6 +17,11 @@ export type Claim<Name extends QueueName = QueueName> = {
 export type Claims = {
   add<Name extends QueueName>(name: Name, job: Claimed<Name>): Claim<Name>
   remove(claim: Claim): void
+  /**
+   * Runs what locks job rows of this process while nothing else here does: a touch and a settle that overlap would
+   * lock the same rows in different order, and one of them would die of the deadlock.
+   */
+  exclusively<Result>(work: () => Promise<Result>): Promise<Result>
   readonly size: number
   /** Ends what is on the wire for all of them. */
   abortAll(): void
@@ -28,7 +33,14 @@ const touchIntervalMs = 3_000
 
 export function createClaims(deps: { queue: Queue; log: Log }): Claims {
   const held = new Set<Claim>()
+  let last: Promise<unknown> = Promise.resolve()
   let isTouching = false
+
+  function exclusively<Result>(work: () => Promise<Result>): Promise<Result> {
+    const result = last.then(work)
+    last = result.catch(() => undefined) // Whoever asked for it hears of its fault.
+    return result
+  }
 
   async function touchAll(): Promise<void> {
     for (const name of queueNames) {
@@ -51,7 +63,7 @@ export function createClaims(deps: { queue: Queue; log: Log }): Claims {
   const timer = setInterval(() => {
     if (isTouching) return
     isTouching = true
-    touchAll()
+    exclusively(touchAll)
       .catch((error: unknown) => deps.log.warn({ err: error }, 'claim.touch_failed'))
       .finally(() => (isTouching = false))
   }, touchIntervalMs)
@@ -63,6 +75,7 @@ export function createClaims(deps: { queue: Queue; log: Log }): Claims {
       return claim
     },
     remove: claim => held.delete(claim),
+    exclusively,
     get size() {
       return held.size
     },

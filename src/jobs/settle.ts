@@ -78,7 +78,7 @@ export function createSettler(deps: SettlerDeps): Settler {
 async function settleGroup(deps: SettlerDeps, group: readonly Ended[]): Promise<void> {
   for (;;) {
     try {
-      await deps.db.transaction(trx => writeGroup(deps, trx, group))
+      await deps.claims.exclusively(() => deps.db.transaction(trx => writeGroup(deps, trx, group)))
       break
     } catch (error) {
       if (isUnavailable(error)) {

@@ -28,15 +28,13 @@ const tuning: Record<string, string> = {
   // Holds the hot part of a queue: its open rows, and the tip of every index. Small enough for 1 GB machines.
   shared_buffers: '256MB',
 
-  // After a checkpoint the first change of each page is written to the WAL as a whole page of 8 KiB. A queue
-  // changes the same pages all day, so checkpoints far apart save most of its WAL. The price is recovery after
-  // a crash, which reads at most this much: seconds.
+  // After a checkpoint the first change of each page is written to the WAL as a whole page of 8 KiB, and the pages a
+  // queue changes are written again and again. Checkpoints far apart save both. The price is recovery after a crash,
+  // which may have to read this much WAL.
   checkpoint_timeout: '15min',
   max_wal_size: '2GB',
   // Segments are kept for reuse through a quiet hour instead of being deleted and made again in the next peak.
   min_wal_size: '256MB',
-  // Room for the group commits of one flush; the default (1/32 of shared_buffers) makes big batches wait.
-  wal_buffers: '16MB',
 
   // Every claim and settle leaves a dead row version. The default waits for 20 % of a table to be dead, which
   // in a table of millions is a long tail of dead rows in front of every claim.

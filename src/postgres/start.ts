@@ -4,7 +4,7 @@
  *
  * In the data folder: `postgres` (the cluster), `postgres.password`, `postgres.log`, `postgres.lock` and
  * `postgres.owner` (the pid that holds the lock). Its tuning is settings.ts; who needs another brings a
- * PostgreSQL of his own.
+ * PostgreSQL of their own.
  */
 import type { ChildProcess } from 'node:child_process'
 import { mkdir, realpath } from 'node:fs/promises'

@@ -32,7 +32,10 @@ export async function list(db: Db, owner: Owner, query: PageQuery): Promise<Page
        and (:before::uuid is null or id < :before::uuid)
      order by id desc
      limit :limit`
-  return toPage(await rows(db, sql, { ...owner, before: pageStart(query), limit: query.limit + 1 }), query.limit)
+  return toPage(
+    await rows(db, sql, { ...owner, before: pageStart(query), limit: query.limit + 1 }),
+    query.limit,
+  )
 }
 
 /**

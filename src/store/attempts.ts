@@ -1,6 +1,7 @@
 /** Attempts that have ended. Appended once; those on the wire are in store/flights.ts. */
 import type { Attempt } from '../domain/delivery.ts'
-import { plainArray, rows, textArray, type Db } from './db.ts'
+import { boolArray, byteaArray, int4Array, textArray, timestamptzArray, uuidArray } from './arrays.ts'
+import { rows, type Db } from './db.ts'
 
 /** An attempt to be written; the headers of its request come as lines of `name: value`. */
 export type NewAttempt = Omit<Attempt, 'request'> & { method: string; url: string; requestHeaders: string }
@@ -16,7 +17,7 @@ export async function insertMany(db: Db, attempts: readonly NewAttempt[]): Promi
        method, url, request_headers, response_status, response_headers, response_body, response_is_truncated)
     select *
       from unnest(:workspaceIds::uuid[], :deliveryIds::uuid[], :numbers::integer[], :outcomes::text[],
-                  :startedAts::timestamptz[], :durations::integer[], :requestsCounts::smallint[],
+                  :startedAts::timestamptz[], :durations::integer[], :requestsCounts::integer[],
                   :remoteAddresses::text[], :errors::text[], :methods::text[], :urls::text[], :requestHeaders::text[],
                   :statuses::integer[], :responseHeaders::text[], :responseBodies::bytea[], :truncations::boolean[])
     on conflict (delivery_id, number) do update
@@ -26,22 +27,24 @@ export async function insertMany(db: Db, attempts: readonly NewAttempt[]): Promi
            response_body = excluded.response_body, response_is_truncated = excluded.response_is_truncated
      where attempts.outcome = 'interrupted' and excluded.outcome = 'superseded'`
   await rows(db, sql, {
-    workspaceIds: plainArray(attempts.map(attempt => attempt.workspaceId)),
-    deliveryIds: plainArray(attempts.map(attempt => attempt.deliveryId)),
-    numbers: plainArray(attempts.map(attempt => attempt.number)),
-    outcomes: plainArray(attempts.map(attempt => attempt.outcome)),
-    startedAts: plainArray(attempts.map(attempt => attempt.startedAt.toISOString())),
-    durations: plainArray(attempts.map(attempt => Math.round(attempt.durationMs))),
-    requestsCounts: plainArray(attempts.map(attempt => attempt.requestsCount)),
+    workspaceIds: uuidArray(attempts.map(attempt => attempt.workspaceId)),
+    deliveryIds: uuidArray(attempts.map(attempt => attempt.deliveryId)),
+    numbers: int4Array(attempts.map(attempt => attempt.number)),
+    outcomes: textArray(attempts.map(attempt => attempt.outcome)),
+    startedAts: timestamptzArray(attempts.map(attempt => attempt.startedAt)),
+    durations: int4Array(attempts.map(attempt => Math.round(attempt.durationMs))),
+    requestsCounts: int4Array(attempts.map(attempt => attempt.requestsCount)),
     remoteAddresses: textArray(attempts.map(attempt => attempt.remoteAddress)),
     errors: textArray(attempts.map(attempt => attempt.error)),
-    methods: plainArray(attempts.map(attempt => attempt.method)),
+    methods: textArray(attempts.map(attempt => attempt.method)),
     urls: textArray(attempts.map(attempt => attempt.url)),
     requestHeaders: textArray(attempts.map(attempt => attempt.requestHeaders)),
-    statuses: plainArray(attempts.map(attempt => attempt.response?.status ?? 'null')),
-    responseHeaders: textArray(attempts.map(attempt => attempt.response && headerLines(attempt.response.headers))),
-    responseBodies: textArray(attempts.map(attempt => attempt.response && `\\x${attempt.response.body.toString('hex')}`)),
-    truncations: plainArray(attempts.map(attempt => (attempt.response?.isTruncated ? 't' : 'f'))),
+    statuses: int4Array(attempts.map(attempt => attempt.response?.status ?? null)),
+    responseHeaders: textArray(
+      attempts.map(attempt => attempt.response && headerLines(attempt.response.headers)),
+    ),
+    responseBodies: byteaArray(attempts.map(attempt => attempt.response && attempt.response.body)),
+    truncations: boolArray(attempts.map(attempt => attempt.response?.isTruncated ?? false)),
   })
 }
 
@@ -56,7 +59,11 @@ type AttemptRow = Omit<Attempt, 'request' | 'response'> & {
 }
 
 /** The ended attempts of deliveries of one workspace, by delivery and number. */
-export async function listByDeliveries(db: Db, workspaceId: string, deliveryIds: readonly string[]): Promise<Attempt[]> {
+export async function listByDeliveries(
+  db: Db,
+  workspaceId: string,
+  deliveryIds: readonly string[],
+): Promise<Attempt[]> {
   const sql = /* sql */ `
     select workspace_id as "workspaceId", delivery_id as "deliveryId", number, outcome, started_at as "startedAt",
            duration_ms as "durationMs", requests_count as "requestsCount", remote_address as "remoteAddress", error,
@@ -66,11 +73,20 @@ export async function listByDeliveries(db: Db, workspaceId: string, deliveryIds:
       from attempts
      where workspace_id = :workspaceId and delivery_id = any(:deliveryIds::uuid[])
      order by delivery_id, number`
-  return (await rows<AttemptRow>(db, sql, { workspaceId, deliveryIds: plainArray(deliveryIds) })).map(fromRow)
+  return (await rows<AttemptRow>(db, sql, { workspaceId, deliveryIds: uuidArray(deliveryIds) })).map(fromRow)
 }
 
 function fromRow(row: AttemptRow): Attempt {
-  const { method, url, requestHeaders, responseStatus, responseHeaders, responseBody, responseIsTruncated, ...rest } = row
+  const {
+    method,
+    url,
+    requestHeaders,
+    responseStatus,
+    responseHeaders,
+    responseBody,
+    responseIsTruncated,
+    ...rest
+  } = row
   return {
     ...rest,
     request: { method, url, headers: parseHeaderLines(requestHeaders) },
@@ -94,8 +110,11 @@ export function headerLines(headers: readonly [string, string][]): string {
 }
 
 function parseHeaderLines(text: string): [string, string][] {
-  return text.split('\n').slice(0, -1).map(line => {
-    const colon = line.indexOf(': ')
-    return [line.slice(0, colon), line.slice(colon + 2)]
-  })
+  return text
+    .split('\n')
+    .slice(0, -1)
+    .map(line => {
+      const colon = line.indexOf(': ')
+      return [line.slice(0, colon), line.slice(colon + 2)]
+    })
 }

@@ -115,7 +115,8 @@ export function isTransient(error: unknown): boolean {
 export function isUnavailable(error: unknown): boolean {
   if (error instanceof knexPackage.KnexTimeoutError) return true
   const code = pgCode(error) ?? (error as { code?: unknown } | undefined)?.code
-  if (typeof code !== 'string') return /^Connection terminated|^timeout expired/.test((error as Error | undefined)?.message ?? '')
+  if (typeof code !== 'string')
+    return /^Connection terminated|^timeout expired/.test((error as Error | undefined)?.message ?? '')
   return /^(08|53|57P|25006|55P03|40001|40P01|57014|ECONN|EPIPE|ENOENT|ETIMEDOUT|EAI_)/.test(code)
 }
 
@@ -131,9 +132,13 @@ export function pageStart(query: PageQuery): string | null {
   const text = Buffer.from(query.pageToken, 'base64url').toString('latin1')
   const id = text.slice(pageTokenPrefix.length)
   if (!text.startsWith(pageTokenPrefix) || !isUuid(id)) {
-    throw new AppError('invalid_page_token', 'pageToken: take it unchanged from nextPageToken of the page before.', {
-      faults: [{ pointer: '?pageToken', detail: 'is not a token of this list' }],
-    })
+    throw new AppError(
+      'invalid_page_token',
+      'pageToken: take it unchanged from nextPageToken of the page before.',
+      {
+        faults: [{ pointer: '?pageToken', detail: 'is not a token of this list' }],
+      },
+    )
   }
   return id
 }
@@ -144,22 +149,6 @@ export function toPage<Item extends { id: string }>(items: Item[], limit: number
   const results = items.slice(0, limit)
   const last = results[limit - 1]!
   return { results, nextPageToken: Buffer.from(pageTokenPrefix + last.id).toString('base64url') }
-}
-
-/** The text of a PostgreSQL array of values that need no quoting (uuids, numbers). */
-export function plainArray(values: readonly (string | number)[]): string {
-  return `{${values.join(',')}}`
-}
-
-/** The text of a PostgreSQL array of any strings; undefined and null become null. */
-export function textArray(values: readonly (string | null | undefined)[]): string {
-  let text = '{'
-  for (let i = 0; i < values.length; i++) {
-    const value = values[i]
-    if (i > 0) text += ','
-    text += value === null || value === undefined ? 'null' : `"${value.replace(/[\\"]/g, '\\$&')}"`
-  }
-  return text + '}'
 }
 
 const migrationsDirectory = new URL('../../migrations/', import.meta.url)
@@ -185,7 +174,11 @@ export async function migrate(db: Db, alsoDo: () => Promise<void>): Promise<void
   await db.transaction(async trx => {
     await trx.raw('set local statement_timeout = 0')
     await trx.raw('select pg_advisory_xact_lock(?)', [startLock])
-    await db.migrate.latest({ migrationSource, tableName: 'migrations', disableMigrationsListValidation: true })
+    await db.migrate.latest({
+      migrationSource,
+      tableName: 'migrations',
+      disableMigrationsListValidation: true,
+    })
     await alsoDo()
   })
 }
@@ -193,13 +186,20 @@ export async function migrate(db: Db, alsoDo: () => Promise<void>): Promise<void
 /** How far the database's clock is ahead of this machine's, in milliseconds. */
 export async function clockOffsetMs(db: Db): Promise<number> {
   const askedAt = Date.now()
-  const row = await firstRow<{ ms: number }>(db, 'select extract(epoch from clock_timestamp()) * 1000::float8 as ms')
-  return Number(row!.ms) - (askedAt + Date.now()) / 2
+  const row = await firstRow<{ ms: number }>(
+    db,
+    'select (extract(epoch from clock_timestamp()) * 1000)::float8 as ms',
+  )
+  return row!.ms - (askedAt + Date.now()) / 2
 }
 
 /** Takes a lock of the transaction, if nobody else has it. */
 export async function tryLock(trx: Db, lock: number): Promise<boolean> {
-  const row = await firstRow<{ isLocked: boolean }>(trx, 'select pg_try_advisory_xact_lock(:lock) as "isLocked"', { lock })
+  const row = await firstRow<{ isLocked: boolean }>(
+    trx,
+    'select pg_try_advisory_xact_lock(:lock) as "isLocked"',
+    { lock },
+  )
   return row!.isLocked
 }
 

@@ -3,8 +3,9 @@
  * in store/flights.ts). Readers see both through the view current_deliveries.
  */
 import type { Delivery, DeliveryState, DeliveryStatus, PendingDelivery } from '../domain/delivery.ts'
+import { float8Array, int4Array, textArray, uuidArray } from './arrays.ts'
 import { firstIdAt } from '../ids.ts'
-import { affected, firstRow, pageStart, plainArray, rows, textArray, toPage, type Db, type Page, type PageQuery } from './db.ts'
+import { affected, firstRow, pageStart, rows, toPage, type Db, type Page, type PageQuery } from './db.ts'
 import { deliveryIdRange } from './events.ts'
 
 const columns = /* sql */ `
@@ -31,12 +32,12 @@ export async function insertMany(db: Db, deliveries: readonly DeliveryState[]): 
                  last_response_status)
     on conflict do nothing`
   await rows(db, sql, {
-    eventIds: plainArray(deliveries.map(delivery => delivery.eventId)),
-    subscriptionIds: plainArray(deliveries.map(delivery => delivery.subscriptionId)),
-    endpointIds: plainArray(deliveries.map(delivery => delivery.endpointId)),
+    eventIds: uuidArray(deliveries.map(delivery => delivery.eventId)),
+    subscriptionIds: uuidArray(deliveries.map(delivery => delivery.subscriptionId)),
+    endpointIds: uuidArray(deliveries.map(delivery => delivery.endpointId)),
     services: textArray(deliveries.map(delivery => delivery.service)),
     events: textArray(deliveries.map(delivery => delivery.event)),
-    formats: plainArray(deliveries.map(delivery => delivery.format)),
+    formats: textArray(deliveries.map(delivery => delivery.format)),
     ...stateArrays(deliveries),
   })
 }
@@ -62,19 +63,18 @@ export async function updateMany(db: Db, deliveries: readonly DeliveryState[]): 
 }
 
 function stateArrays(deliveries: readonly DeliveryState[]) {
-  const numbers = (values: (number | null)[]) => plainArray(values.map(value => value ?? 'null'))
   return {
-    workspaceIds: plainArray(deliveries.map(delivery => delivery.workspaceId)),
-    ids: plainArray(deliveries.map(delivery => delivery.id)),
-    statuses: plainArray(deliveries.map(delivery => delivery.status)),
+    workspaceIds: uuidArray(deliveries.map(delivery => delivery.workspaceId)),
+    ids: uuidArray(deliveries.map(delivery => delivery.id)),
+    statuses: textArray(deliveries.map(delivery => delivery.status)),
     heldBys: textArray(deliveries.map(delivery => delivery.heldBy)),
     reasons: textArray(deliveries.map(delivery => delivery.statusReason)),
-    attemptsCounts: plainArray(deliveries.map(delivery => delivery.attemptsCount)),
-    interruptionsCounts: plainArray(deliveries.map(delivery => delivery.interruptionsCount)),
-    scheduleNumbers: plainArray(deliveries.map(delivery => delivery.scheduleNumber)),
-    nextIns: numbers(deliveries.map(delivery => delivery.nextAttemptInSeconds)),
+    attemptsCounts: int4Array(deliveries.map(delivery => delivery.attemptsCount)),
+    interruptionsCounts: int4Array(deliveries.map(delivery => delivery.interruptionsCount)),
+    scheduleNumbers: int4Array(deliveries.map(delivery => delivery.scheduleNumber)),
+    nextIns: float8Array(deliveries.map(delivery => delivery.nextAttemptInSeconds)),
     lastOutcomes: textArray(deliveries.map(delivery => delivery.lastOutcome)),
-    lastStatuses: numbers(deliveries.map(delivery => delivery.lastResponseStatus)),
+    lastStatuses: int4Array(deliveries.map(delivery => delivery.lastResponseStatus)),
   }
 }
 
@@ -84,12 +84,16 @@ const pendingColumns = /* sql */ `
   interruptions_count as "interruptionsCount", schedule_number as "scheduleNumber"`
 
 /** Those of the deliveries that wait for an attempt. */
-export async function listPending(db: Db, workspaceId: string, ids: readonly string[]): Promise<PendingDelivery[]> {
+export async function listPending(
+  db: Db,
+  workspaceId: string,
+  ids: readonly string[],
+): Promise<PendingDelivery[]> {
   const sql = /* sql */ `
     select ${pendingColumns}
       from deliveries
      where workspace_id = :workspaceId and id = any(:ids::uuid[]) and status = 'pending' and held_by is null`
-  return rows(db, sql, { workspaceId, ids: plainArray(ids) })
+  return rows(db, sql, { workspaceId, ids: uuidArray(ids) })
 }
 
 /** Locks a bounded number of a subscription's pending deliveries, so that they can be released or cancelled. */
@@ -152,7 +156,11 @@ export type DeliverySearch = {
   until?: Date | undefined
 }
 
-export async function list(db: Db, workspaceId: string, query: PageQuery & DeliverySearch): Promise<Page<Delivery>> {
+export async function list(
+  db: Db,
+  workspaceId: string,
+  query: PageQuery & DeliverySearch,
+): Promise<Page<Delivery>> {
   // One statement per kind of question, so that each gets the plan of its own index.
   const conditions = ['workspace_id = :workspaceId']
   if (query.subscriptionId !== undefined) conditions.push('subscription_id = :subscriptionId')
@@ -181,12 +189,17 @@ export async function list(db: Db, workspaceId: string, query: PageQuery & Deliv
 }
 
 /** Ends deliveries of one workspace that nobody may attempt any more. */
-export async function cancelMany(db: Db, workspaceId: string, ids: readonly string[], reason: string): Promise<number> {
+export async function cancelMany(
+  db: Db,
+  workspaceId: string,
+  ids: readonly string[],
+  reason: string,
+): Promise<number> {
   const sql = /* sql */ `
     update deliveries
        set status = 'cancelled', status_reason = :reason, held_by = null, next_attempt_at = null, updated_at = now()
      where workspace_id = :workspaceId and id = any(:ids::uuid[]) and status = 'pending'`
-  return affected(db, sql, { workspaceId, ids: plainArray(ids), reason })
+  return affected(db, sql, { workspaceId, ids: uuidArray(ids), reason })
 }
 
 /** Schedules held or overdue deliveries at once, under a new schedule number each. */
@@ -195,5 +208,5 @@ export async function rescheduleMany(db: Db, workspaceId: string, ids: readonly 
     update deliveries
        set held_by = null, next_attempt_at = now(), schedule_number = schedule_number + 1, updated_at = now()
      where workspace_id = :workspaceId and id = any(:ids::uuid[]) and status = 'pending'`
-  await rows(db, sql, { workspaceId, ids: plainArray(ids) })
+  await rows(db, sql, { workspaceId, ids: uuidArray(ids) })
 }

@@ -18,7 +18,12 @@ export type EndpointColumns = {
   successStatus: SuccessStatus
 }
 
-export async function insert(db: Db, workspaceId: string, id: string, endpoint: EndpointColumns): Promise<void> {
+export async function insert(
+  db: Db,
+  workspaceId: string,
+  id: string,
+  endpoint: EndpointColumns,
+): Promise<void> {
   const sql = /* sql */ `
     insert into endpoints
       (id, workspace_id, url, method, params, header_names, auth_username, secrets, signatures, timeout_ms,
@@ -29,7 +34,12 @@ export async function insert(db: Db, workspaceId: string, id: string, endpoint: 
   await rows(db, sql, { id, workspaceId, ...encode(endpoint) })
 }
 
-export async function update(db: Db, workspaceId: string, id: string, endpoint: EndpointColumns): Promise<void> {
+export async function update(
+  db: Db,
+  workspaceId: string,
+  id: string,
+  endpoint: EndpointColumns,
+): Promise<void> {
   const sql = /* sql */ `
     update endpoints
        set url = :url, method = :method, params = :params::jsonb, header_names = :headerNames,

@@ -1,7 +1,8 @@
 /** Events: immutable, partitioned by day, the payload kept as the bytes that came. */
 import type { EventSummary, NewEvent, StoredEvent } from '../domain/event.ts'
+import { byteaArray, textArray, timestamptzArray, uuidArray } from './arrays.ts'
 import { firstIdAt } from '../ids.ts'
-import { affected, pageStart, plainArray, rows, textArray, toPage, type Db, type Page, type PageQuery } from './db.ts'
+import { affected, pageStart, rows, toPage, type Db, type Page, type PageQuery } from './db.ts'
 
 export type WorkspaceEvent = NewEvent & { workspaceId: string }
 
@@ -18,12 +19,12 @@ export async function insertMany(db: Db, events: readonly WorkspaceEvent[]): Pro
            as e (workspace_id, id, service, event, external_id, occurred_at, payload)
       join workspaces w on w.id = e.workspace_id and w.deleted_at is null`
   return affected(db, sql, {
-    workspaceIds: plainArray(events.map(event => event.workspaceId)),
-    ids: plainArray(events.map(event => event.id)),
+    workspaceIds: uuidArray(events.map(event => event.workspaceId)),
+    ids: uuidArray(events.map(event => event.id)),
     services: textArray(events.map(event => event.service)),
     events: textArray(events.map(event => event.event)),
-    externalIds: textArray(events.map(event => event.externalId)),
-    occurredAts: textArray(events.map(event => event.occurredAt?.toISOString())),
+    externalIds: textArray(events.map(event => event.externalId ?? null)),
+    occurredAts: timestamptzArray(events.map(event => event.occurredAt ?? null)),
     payloads: byteaArray(events.map(event => event.payload)),
   })
 }
@@ -36,7 +37,7 @@ export async function listByIds(db: Db, workspaceId: string, ids: readonly strin
       from events
      where workspace_id = :workspaceId and id = any(:ids::uuid[])
      order by id`
-  return rows(db, sql, { workspaceId, ids: plainArray(ids) })
+  return rows(db, sql, { workspaceId, ids: uuidArray(ids) })
 }
 
 export async function find(db: Db, workspaceId: string, id: string): Promise<StoredEvent | undefined> {
@@ -50,7 +51,11 @@ export type EventSearch = {
   until?: Date | undefined
 }
 
-export async function list(db: Db, workspaceId: string, query: PageQuery & EventSearch): Promise<Page<EventSummary>> {
+export async function list(
+  db: Db,
+  workspaceId: string,
+  query: PageQuery & EventSearch,
+): Promise<Page<EventSummary>> {
   const sql = /* sql */ `
     select id, workspace_id as "workspaceId", service, event, external_id as "externalId", occurred_at as "occurredAt"
       from events
@@ -89,9 +94,9 @@ export async function countDeliveries(
   const ranges = eventIds.map(deliveryIdRange)
   const counts = await rows<{ id: string; count: number }>(db, sql, {
     workspaceId,
-    eventIds: plainArray(eventIds),
-    firstIds: plainArray(ranges.map(range => range.from)),
-    lastIds: plainArray(ranges.map(range => range.to)),
+    eventIds: uuidArray(eventIds),
+    firstIds: uuidArray(ranges.map(range => range.from)),
+    lastIds: uuidArray(ranges.map(range => range.to)),
   })
   return new Map(counts.map(({ id, count }) => [id, count]))
 }
@@ -100,8 +105,4 @@ export async function countDeliveries(
 export function deliveryIdRange(eventId: string): { from: string; to: string } {
   const time = eventId.slice(0, 13)
   return { from: `${time}-0000-0000-000000000000`, to: `${time}-ffff-ffff-ffffffffffff` }
-}
-
-function byteaArray(values: readonly Buffer[]): string {
-  return `{${values.map(value => `"\\\\x${value.toString('hex')}"`).join(',')}}`
 }

@@ -3,7 +3,8 @@
  * together; it is written before the first byte leaves and removed when the last of them has ended.
  */
 import type { BodyFormat } from '../domain/body.ts'
-import { plainArray, rows, type Db } from './db.ts'
+import { int4Array, textArray, uuidArray } from './arrays.ts'
+import { rows, type Db } from './db.ts'
 
 export type FlightEntry = {
   deliveryId: string
@@ -26,16 +27,16 @@ export async function insert(db: Db, flight: Flight): Promise<void> {
     id,
     workspaceId,
     startedAt,
-    deliveryIds: plainArray(entries.map(entry => entry.deliveryId)),
-    eventIds: plainArray(entries.map(entry => entry.eventId)),
-    subscriptionIds: plainArray(entries.map(entry => entry.subscriptionId)),
-    formats: plainArray(entries.map(entry => entry.format)),
-    numbers: plainArray(entries.map(entry => entry.number)),
+    deliveryIds: uuidArray(entries.map(entry => entry.deliveryId)),
+    eventIds: uuidArray(entries.map(entry => entry.eventId)),
+    subscriptionIds: uuidArray(entries.map(entry => entry.subscriptionId)),
+    formats: textArray(entries.map(entry => entry.format)),
+    numbers: int4Array(entries.map(entry => entry.number)),
   })
 }
 
 export async function removeMany(db: Db, ids: readonly string[]): Promise<void> {
-  await rows(db, /* sql */ `delete from flights where id = any(:ids::uuid[])`, { ids: plainArray(ids) })
+  await rows(db, /* sql */ `delete from flights where id = any(:ids::uuid[])`, { ids: uuidArray(ids) })
 }
 
 /** An attempt on the wire, with what its endpoint is now. */
@@ -63,15 +64,23 @@ const liveEntriesSql = /* sql */ `
        select from attempts a where a.delivery_id = e.delivery_id and a.number = e.number)`
 
 /** The attempts of these events that were started and have not ended. */
-export async function listLiveByEvents(db: Db, workspaceId: string, eventIds: readonly string[]): Promise<LiveEntry[]> {
+export async function listLiveByEvents(
+  db: Db,
+  workspaceId: string,
+  eventIds: readonly string[],
+): Promise<LiveEntry[]> {
   const sql = `${liveEntriesSql} and f.event_ids && :eventIds::uuid[] and e.event_id = any(:eventIds::uuid[])`
-  return rows(db, sql, { workspaceId, eventIds: plainArray(eventIds) })
+  return rows(db, sql, { workspaceId, eventIds: uuidArray(eventIds) })
 }
 
 /** The attempts of these deliveries that were started and have not ended. */
-export async function listLiveByDeliveries(db: Db, workspaceId: string, ids: readonly string[]): Promise<LiveEntry[]> {
+export async function listLiveByDeliveries(
+  db: Db,
+  workspaceId: string,
+  ids: readonly string[],
+): Promise<LiveEntry[]> {
   const sql = `${liveEntriesSql} and f.delivery_ids && :ids::uuid[] and e.delivery_id = any(:ids::uuid[])`
-  return rows(db, sql, { workspaceId, ids: plainArray(ids) })
+  return rows(db, sql, { workspaceId, ids: uuidArray(ids) })
 }
 
 /** Forgets flights of dead workers, long after the deadline of every attempt in them. */

@@ -1,6 +1,7 @@
 /** Idempotency keys: which events a key made, and of what. In a table of its own, because a unique index cannot
  * span the partitions of events. */
-import { affected, plainArray, rows, textArray, type Db } from './db.ts'
+import { byteaArray, textArray } from './arrays.ts'
+import { affected, rows, type Db } from './db.ts'
 
 export type IdempotencyKey = { key: string; bodySha256: Buffer; eventIds: string[] }
 
@@ -8,23 +9,31 @@ export type IdempotencyKey = { key: string; bodySha256: Buffer; eventIds: string
  * Takes the keys that are free, and returns those. Waits for a transaction that is just taking the same key.
  * The caller sorts them: two transactions that take the same keys in opposite order would deadlock.
  */
-export async function claim(db: Db, workspaceId: string, keys: readonly IdempotencyKey[]): Promise<Set<string>> {
+export async function claim(
+  db: Db,
+  workspaceId: string,
+  keys: readonly IdempotencyKey[],
+): Promise<Set<string>> {
   const sql = /* sql */ `
     insert into idempotency_keys (workspace_id, key, body_sha256, event_ids)
-    select :workspaceId::uuid, key, decode(digest, 'hex'), event_ids::uuid[]
-      from unnest(:keys::text[], :digests::text[], :eventIds::text[]) as k (key, digest, event_ids)
+    select :workspaceId::uuid, key, digest, event_ids::uuid[]
+      from unnest(:keys::text[], :digests::bytea[], :eventIds::text[]) as k (key, digest, event_ids)
     on conflict do nothing
     returning key`
   const claimed = await rows<{ key: string }>(db, sql, {
     workspaceId,
     keys: textArray(keys.map(key => key.key)),
-    digests: plainArray(keys.map(key => key.bodySha256.toString('hex'))),
-    eventIds: textArray(keys.map(key => plainArray(key.eventIds))),
+    digests: byteaArray(keys.map(key => key.bodySha256)),
+    eventIds: textArray(keys.map(key => `{${key.eventIds.join()}}`)),
   })
   return new Set(claimed.map(row => row.key))
 }
 
-export async function listByKeys(db: Db, workspaceId: string, keys: readonly string[]): Promise<IdempotencyKey[]> {
+export async function listByKeys(
+  db: Db,
+  workspaceId: string,
+  keys: readonly string[],
+): Promise<IdempotencyKey[]> {
   const sql = /* sql */ `
     select key, body_sha256 as "bodySha256", event_ids as "eventIds"
       from idempotency_keys

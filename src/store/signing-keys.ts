@@ -1,5 +1,6 @@
 /** Signing keys, encrypted by the keyring: nothing here can be used without ENCRYPTION_KEYS. */
-import { plainArray, rows, type Db } from './db.ts'
+import { uuidArray } from './arrays.ts'
+import { rows, type Db } from './db.ts'
 
 export type StoredSigningKey = {
   id: string
@@ -21,7 +22,12 @@ export async function insert(
 }
 
 /** Lets the keys that sign now do so until `expiresAt` at the longest, and forgets those whose time is over. */
-export async function retire(db: Db, workspaceId: string, endpointId: string, expiresAt: Date): Promise<void> {
+export async function retire(
+  db: Db,
+  workspaceId: string,
+  endpointId: string,
+  expiresAt: Date,
+): Promise<void> {
   const retireSql = /* sql */ `
     update signing_keys
        set expires_at = :expiresAt
@@ -47,5 +53,5 @@ export async function listUsable(
        and endpoint_id = any(:endpointIds::uuid[])
        and (expires_at is null or expires_at > now())
      order by id desc`
-  return rows(db, sql, { workspaceId, endpointIds: plainArray(endpointIds) })
+  return rows(db, sql, { workspaceId, endpointIds: uuidArray(endpointIds) })
 }

@@ -151,7 +151,15 @@ export async function list(
      order by s.id desc
      limit :limit`
   const { service = null, event = null, status = null, url = null } = query
-  const bindings = { workspaceId, service, event, status, url, before: pageStart(query), limit: query.limit + 1 }
+  const bindings = {
+    workspaceId,
+    service,
+    event,
+    status,
+    url,
+    before: pageStart(query),
+    limit: query.limit + 1,
+  }
   return toPage(await rows(db, sql, bindings), query.limit)
 }
 

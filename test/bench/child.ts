@@ -70,19 +70,21 @@ export function startChild<C extends Commands>(file: `./${string}.ts`, signal: A
 export function offer(commands: Commands, onEnd: () => Promise<void> = async () => {}): void {
   const byName = new Map(Object.entries(commands))
 
-  process.on('message', async ({ id, name, input }: Question) => {
-    const answer: Answer = { id }
+  const answer = async ({ id, name, input }: Question): Promise<void> => {
+    const reply: Answer = { id }
     try {
-      answer.value = await byName.get(name)?.(...(input as never[]))
+      reply.value = await byName.get(name)?.(...(input as never[]))
     } catch (error) {
-      answer.error = error
+      reply.error = error
     }
-    if (process.connected) process.send?.(answer)
-  })
-  process.once('disconnect', async () => {
+    if (process.connected) process.send?.(reply)
+  }
+  const end = async (): Promise<void> => {
     await Promise.race([onEnd(), delay(endMs)])
     process.exit()
-  })
+  }
+  process.on('message', (question: Question) => void answer(question))
+  process.once('disconnect', () => void end())
 }
 
 type Question = { id: number; name: string; input: unknown[] }

@@ -24,7 +24,7 @@ type Name = (typeof names)[number]
 const runMsMax = 300_000
 
 async function main(): Promise<void> {
-  const { isJson, wanted } = readArguments()
+  const { isJson, wanted } = readArguments(process.argv.slice(2))
   const interrupted = new AbortController()
   const signal = AbortSignal.any([interrupted.signal, AbortSignal.timeout(runMsMax)])
   for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
@@ -43,8 +43,8 @@ async function main(): Promise<void> {
   }
 }
 
-function readArguments(): { isJson: boolean; wanted: ReadonlySet<Name> } {
-  const { values } = parseArgs({ options: { json: { type: 'boolean' }, only: { type: 'string' } } })
+function readArguments(args: string[]): { isJson: boolean; wanted: ReadonlySet<Name> } {
+  const { values } = parseArgs({ args, options: { json: { type: 'boolean' }, only: { type: 'string' } } })
   const chosen = values.only?.split(',') ?? names
   const wanted = names.filter(name => chosen.includes(name))
   if (wanted.length !== chosen.length) throw new Error(`--only takes some of: ${names.join(', ')}`)
