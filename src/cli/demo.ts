@@ -69,6 +69,9 @@ const wanted: readonly Wanted[] = subscriptions.flatMap(({ name, gets }) =>
   gets.map(event => ({ event, subscription: name })),
 )
 
+// One that takes rights from their owner would lock PostgreSQL out of its own folder.
+process.umask(0o077)
+
 const stop = new AbortController()
 let stoppedBy: NodeJS.Signals | undefined
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
@@ -103,7 +106,7 @@ async function demonstrate(signal: AbortSignal): Promise<string[]> {
 
   const folder = await makeFolder()
   cleanUp.defer(() => rm(folder, { recursive: true, force: true, maxRetries: 10 }))
-  const service = await startService(folder)
+  const service = await startService(folder, reason => stop.abort(reason))
   cleanUp.defer(() => service.stop())
 
   const receptions: Reception[] = []

@@ -13,6 +13,7 @@ import { authenticate } from '../services/authenticate.ts'
 import type { AuthenticationLimiter } from '../services/authentication-limiter.ts'
 import { resolveWorkspace } from '../services/workspaces.ts'
 import { readBody, requireJson } from './body.ts'
+import { openPageToken, sealPageToken } from './page-token.ts'
 import { checkReply, validateBody, validateQuery } from './validate.ts'
 
 export type Route = {
@@ -76,6 +77,8 @@ export function handlerOf(route: Route, deps: Deps, options: RouteOptions) {
     const { caller, organizationId, workspaceId } = await authorize(route.access, ctx, deps, options.limiter)
     const query = readQuery(route, ctx)
     const body = route.body === undefined ? undefined : await readJson(route, ctx, deps)
+    const list = listOf(route, [organizationId, workspaceId, id.toLowerCase()], query)
+    if (typeof query['pageToken'] === 'string') query['pageToken'] = openPageToken(query['pageToken'], list)
     const reply = await route.handle({
       deps,
       caller,
@@ -86,6 +89,7 @@ export function handlerOf(route: Route, deps: Deps, options: RouteOptions) {
       body,
       header: name => headerOf(ctx, name),
     })
+    sealNextPage(reply, list)
     if (options.checkReplies) requireDeclared(route, reply)
     write(ctx, reply)
   }
@@ -166,6 +170,16 @@ function readQuery(route: Route, ctx: Context): Record<string, unknown> {
   const checked = validateQuery(route.query, params)
   if (Array.isArray(checked)) throw invalid(checked)
   return checked.value
+}
+
+/** The list that a request pages through: the same one under both forms of a path, and for pages of any size. */
+function listOf(route: Route, ids: readonly string[], { limit: _, pageToken: __, ...filters }: Record<string, unknown>): string {
+  return JSON.stringify([route.operationId, ids, Object.entries(filters).sort()])
+}
+
+function sealNextPage({ body }: Reply, list: string): void {
+  const page = body as { nextPageToken?: string } | undefined
+  if (page?.nextPageToken !== undefined) page.nextPageToken = sealPageToken(page.nextPageToken, list)
 }
 
 async function readJson(route: Route, ctx: Context, deps: Deps): Promise<unknown> {

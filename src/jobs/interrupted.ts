@@ -17,8 +17,7 @@ export async function interruptFirstAttempts(
   eventIds: readonly string[],
 ): Promise<void> {
   await deps.db.transaction(async trx => {
-    const live = await flights.listLiveByEvents(trx, workspaceId, eventIds)
-    const first = live.filter(({ number }) => number === 1)
+    const first = await flights.listLiveFirstByEvents(trx, workspaceId, eventIds)
     if (first.length === 0) return
     const states = first.map(entry => interruptedState(deps, toDelivery(entry)))
     await deliveries.insertMany(trx, states)

@@ -20,7 +20,10 @@ export type Worker = {
 }
 
 /** First attempts leave a fifth of the room to retries that are due. */
-const firstAttemptsShare = 0.8
+const firstAttemptsMax = slotLimits.inFlightMax * 0.8
+
+/** Room that is worth a claim: taking a little each time costs more than it brings. */
+const worthwhileRoom = firstAttemptsMax / 2
 
 const matchJobsMax = 100
 const attemptJobsMax = 200
@@ -49,8 +52,8 @@ export function startWorker(deps: Deps): Worker {
   let deliveriesPerJob: number = slotLimits.inFlightMax
 
   async function claimMatches(): Promise<number> {
-    const room = slotLimits.inFlightMax * firstAttemptsShare - slots.size
-    if (room <= 0) return 0
+    const room = firstAttemptsMax - slots.size
+    if (room < worthwhileRoom) return 0
     const max = Math.min(matchJobsMax, Math.max(1, Math.floor(room / deliveriesPerJob)))
     const jobs = await deps.queue.claim('match-events', max)
     if (jobs.length === 0) return 0

@@ -3,9 +3,10 @@
  * carries ids and nothing else, and every job may run twice.
  */
 import { strict as assert } from 'node:assert'
+import type { Knex } from 'knex'
 import { PgBoss, fromKnex } from 'pg-boss'
 import { hashedId } from '../ids.ts'
-import type { Db } from '../store/db.ts'
+import { toPositional, type Db, type Statement } from '../store/db.ts'
 
 export const queueNames = ['match-events', 'attempt-deliveries', 'release-deliveries'] as const
 export type QueueName = (typeof queueNames)[number]
@@ -28,16 +29,25 @@ export type AttemptJob = { workspaceId: string; deliveryId: string; scheduleNumb
 /** Release or cancel what a subscription holds back, as its state says by then. */
 export type ReleaseJob = { workspaceId: string; subscriptionId: string }
 
-type JobData = { 'match-events': MatchJob; 'attempt-deliveries': AttemptJob; 'release-deliveries': ReleaseJob }
+type JobData = {
+  'match-events': MatchJob
+  'attempt-deliveries': AttemptJob
+  'release-deliveries': ReleaseJob
+}
 
 /**
  * A job in this process's hands. Always passed as the object it came as: `retryCount` names the claim, so that a
  * worker whose claim lapsed cannot complete the job under its next owner.
  */
-export type Claimed<Name extends QueueName = QueueName> = { id: string; retryCount: number; data: JobData[Name] }
+export type Claimed<Name extends QueueName = QueueName> = {
+  id: string
+  retryCount: number
+  data: JobData[Name]
+}
 
 export type Queue = {
-  enqueueMatches(trx: Db, jobs: readonly MatchJob[]): Promise<void>
+  /** With `beside`, that statement and the jobs are one statement: both happen or neither, in one round trip. */
+  enqueueMatches(db: Db, jobs: readonly MatchJob[], beside?: Statement): Promise<void>
   enqueueAttempts(trx: Db, jobs: readonly (AttemptJob & { delaySeconds: number })[]): Promise<void>
   enqueueRelease(trx: Db, job: ReleaseJob): Promise<void>
   claim<Name extends QueueName>(name: Name, max: number): Promise<Claimed<Name>[]>
@@ -119,9 +129,11 @@ export async function startQueue(options: QueueOptions): Promise<Queue> {
   }
 
   return {
-    async enqueueMatches(trx, jobs) {
+    async enqueueMatches(db, jobs, beside) {
+      assert(jobs.length > 0 || beside === undefined, 'what stands beside jobs needs jobs')
       if (jobs.length === 0) return
-      await boss.insert('match-events', jobs.map(toMatchInsert), { db: fromKnex(trx) })
+      const through = beside === undefined ? fromKnex(db) : fromKnex({ raw: rawBeside(db, beside) })
+      await boss.insert('match-events', jobs.map(toMatchInsert), { db: through })
     },
     async enqueueAttempts(trx, jobs) {
       if (jobs.length === 0) return
@@ -173,6 +185,13 @@ export async function startQueue(options: QueueOptions): Promise<Queue> {
  */
 function attemptJobId({ deliveryId, scheduleNumber }: AttemptJob): string {
   return hashedId(`attempt/${deliveryId}/${scheduleNumber}`)
+}
+
+/** Runs what pg-boss says with another statement as its first common table expression. */
+function rawBeside(db: Db, beside: Statement) {
+  const { sql, values } = toPositional(beside)
+  return async <Row>(text: string, bindings?: readonly unknown[]): Promise<{ rows: Row[] }> =>
+    db.raw(`with beside as (${sql}) ${text}`, [...values, ...(bindings ?? [])] as Knex.Value[])
 }
 
 /** The next step of a fan-out has an id of its own making, so that a step that runs twice makes it once. */

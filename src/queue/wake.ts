@@ -41,7 +41,11 @@ export function createWake(options: WakeOptions): Wake {
   let notifyTimer: NodeJS.Timeout | undefined
 
   async function listen(): Promise<void> {
-    const client = new pg.Client({ connectionString: options.url, application_name: 'hookseal wake', keepAlive: true })
+    const client = new pg.Client({
+      connectionString: options.url,
+      application_name: 'hookseal wake',
+      keepAlive: true,
+    })
     client.on('error', options.onError)
     client.on('end', listenAgain)
     client.on('notification', message => {

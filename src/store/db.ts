@@ -67,25 +67,34 @@ export async function affected(db: Db, sql: string, bindings: Bindings = {}): Pr
   return (await run(db, sql, bindings)).rowCount ?? 0
 }
 
-type Statement = { sql: string; names: string[] }
-const statements = new Map<string, Statement>()
+/** A statement that is not run alone: see `enqueueMatches` in queue/queue.ts. */
+export type Statement = { sql: string; bindings: Bindings }
+
+type Parsed = { sql: string; names: string[] }
+const parsedStatements = new Map<string, Parsed>()
 
 /**
  * Runs a statement with `:name` bindings. Knex has named bindings of its own, but takes the `:id:` in
  * `:id::uuid` for an identifier, and casts are how our SQL stays readable.
  */
 async function run<Row>(db: Db, sql: string, bindings: Bindings) {
-  let statement = statements.get(sql)
-  if (statement === undefined) statements.set(sql, (statement = parseStatement(sql)))
-  const values = statement.names.map(name => {
-    const value = bindings[name]
-    assert(value !== undefined, `the statement needs a value for :${name}`)
-    return value
-  })
-  return (await db.raw(statement.sql, values as Knex.Value[])) as { rows: Row[]; rowCount: number | null }
+  const positional = toPositional({ sql, bindings })
+  return (await db.raw(positional.sql, positional.values)) as { rows: Row[]; rowCount: number | null }
 }
 
-function parseStatement(sql: string): Statement {
+/** The statement as knex takes it: a `?` for each value. */
+export function toPositional({ sql, bindings }: Statement): { sql: string; values: Knex.Value[] } {
+  let parsed = parsedStatements.get(sql)
+  if (parsed === undefined) parsedStatements.set(sql, (parsed = parse(sql)))
+  const values = parsed.names.map(name => {
+    const value = bindings[name]
+    assert(value !== undefined, `the statement needs a value for :${name}`)
+    return value as Knex.Value
+  })
+  return { sql: parsed.sql, values }
+}
+
+function parse(sql: string): Parsed {
   const names: string[] = []
   const positional = sql.replace(/(?<!:):([a-z]\w*)/gi, (_, name: string) => {
     names.push(name)
@@ -99,6 +108,7 @@ export const pgCodes = {
   serializationFailure: '40001',
   deadlockDetected: '40P01',
   lockNotAvailable: '55P03',
+  notNullViolation: '23502',
 } as const
 
 export function pgCode(error: unknown): string | undefined {

@@ -2,23 +2,29 @@
 import type { EventSummary, NewEvent, StoredEvent } from '../domain/event.ts'
 import { byteaArray, textArray, timestamptzArray, uuidArray } from './arrays.ts'
 import { firstIdAt } from '../ids.ts'
-import { affected, pageStart, rows, toPage, type Db, type Page, type PageQuery } from './db.ts'
+import { pageStart, rows, toPage, type Db, type Page, type PageQuery, type Statement } from './db.ts'
 
 export type WorkspaceEvent = NewEvent & { workspaceId: string }
 
+/** Writes events of any workspaces. */
+export async function insertMany(db: Db, events: readonly WorkspaceEvent[]): Promise<void> {
+  const { sql, bindings } = insertManyStatement(events)
+  await rows(db, sql, bindings)
+}
+
 /**
- * Writes events of any workspaces in one statement. Each carries its workspace's version as this transaction
- * sees it. Returns how many were written: an event of a removed workspace is not.
+ * Each event carries its workspace's version as this statement sees it. An event of a removed workspace violates
+ * the not-null constraint of its workspace_id, so that none can be accepted and not written.
  */
-export async function insertMany(db: Db, events: readonly WorkspaceEvent[]): Promise<number> {
+export function insertManyStatement(events: readonly WorkspaceEvent[]): Statement {
   const sql = /* sql */ `
     insert into events (workspace_id, id, workspace_version, service, event, external_id, occurred_at, payload)
     select w.id, e.id, w.version, e.service, e.event, e.external_id, e.occurred_at, e.payload
       from unnest(:workspaceIds::uuid[], :ids::uuid[], :services::text[], :events::text[], :externalIds::text[],
                   :occurredAts::timestamptz[], :payloads::bytea[])
            as e (workspace_id, id, service, event, external_id, occurred_at, payload)
-      join workspaces w on w.id = e.workspace_id and w.deleted_at is null`
-  return affected(db, sql, {
+      left join workspaces w on w.id = e.workspace_id and w.deleted_at is null`
+  const bindings = {
     workspaceIds: uuidArray(events.map(event => event.workspaceId)),
     ids: uuidArray(events.map(event => event.id)),
     services: textArray(events.map(event => event.service)),
@@ -26,7 +32,8 @@ export async function insertMany(db: Db, events: readonly WorkspaceEvent[]): Pro
     externalIds: textArray(events.map(event => event.externalId ?? null)),
     occurredAts: timestamptzArray(events.map(event => event.occurredAt ?? null)),
     payloads: byteaArray(events.map(event => event.payload)),
-  })
+  }
+  return { sql, bindings }
 }
 
 /** Those of the events that (still) exist, in the order of their ids. */

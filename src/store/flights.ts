@@ -50,8 +50,10 @@ export type LiveEntry = FlightEntry & {
   startedAt: Date
 }
 
+// A delivery that was given back is still in its first flight when it is taken up again: its attempt counts once.
 const liveEntriesSql = /* sql */ `
-  select e.delivery_id as "deliveryId", e.event_id as "eventId", e.subscription_id as "subscriptionId", e.format,
+  select distinct on (e.delivery_id, e.number)
+         e.delivery_id as "deliveryId", e.event_id as "eventId", e.subscription_id as "subscriptionId", e.format,
          e.number, f.started_at as "startedAt", f.workspace_id as "workspaceId", s.endpoint_id as "endpointId",
          s.service, s.event, p.method, p.url
     from flights f
@@ -63,13 +65,23 @@ const liveEntriesSql = /* sql */ `
      and not exists (
        select from attempts a where a.delivery_id = e.delivery_id and a.number = e.number)`
 
-/** The attempts of these events that were started and have not ended. */
-export async function listLiveByEvents(
+const latestFirst = /* sql */ `order by e.delivery_id, e.number, f.started_at desc`
+
+/**
+ * The first attempts of these events that were started and have not ended, of deliveries that are not written yet:
+ * one that is written has ended, or was given back and has a job of its own.
+ */
+export async function listLiveFirstByEvents(
   db: Db,
   workspaceId: string,
   eventIds: readonly string[],
 ): Promise<LiveEntry[]> {
-  const sql = `${liveEntriesSql} and f.event_ids && :eventIds::uuid[] and e.event_id = any(:eventIds::uuid[])`
+  const sql = /* sql */ `${liveEntriesSql}
+     and f.event_ids && :eventIds::uuid[]
+     and e.event_id = any(:eventIds::uuid[])
+     and e.number = 1
+     and not exists (select from deliveries d where d.workspace_id = f.workspace_id and d.id = e.delivery_id)
+   ${latestFirst}`
   return rows(db, sql, { workspaceId, eventIds: uuidArray(eventIds) })
 }
 
@@ -79,7 +91,10 @@ export async function listLiveByDeliveries(
   workspaceId: string,
   ids: readonly string[],
 ): Promise<LiveEntry[]> {
-  const sql = `${liveEntriesSql} and f.delivery_ids && :ids::uuid[] and e.delivery_id = any(:ids::uuid[])`
+  const sql = /* sql */ `${liveEntriesSql}
+     and f.delivery_ids && :ids::uuid[]
+     and e.delivery_id = any(:ids::uuid[])
+   ${latestFirst}`
   return rows(db, sql, { workspaceId, ids: uuidArray(ids) })
 }
 

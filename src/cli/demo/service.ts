@@ -14,14 +14,17 @@ export type DemoService = {
   /** Without a trailing slash. */
   url: string
   operatorKey: string
-  /** Rejects when the process ends before it is ready, with what it wrote; or when the signal aborts. */
+  /** Resolves when it can serve; rejects when the signal aborts. */
   ready(signal: AbortSignal): Promise<void>
   /** Ends it, what it has on the wire first and its database last. To be called however it went. */
   stop(): Promise<void>
 }
 
-/** Starts it, with all that it keeps in `dataDir`, the real path of an empty folder. */
-export async function startService(dataDir: string): Promise<DemoService> {
+/**
+ * Starts it, with all that it keeps in `dataDir`, the real path of an empty folder. `onLost` is told when it ends
+ * without having been asked to.
+ */
+export async function startService(dataDir: string, onLost: (reason: Error) => void): Promise<DemoService> {
   const port = await findFreePort()
   const operatorKey = randomBytes(32).toString('hex')
   const child = spawn(process.execPath, [fileURLToPath(new URL('../../main.ts', import.meta.url))], {
@@ -39,26 +42,21 @@ export async function startService(dataDir: string): Promise<DemoService> {
     // A group of its own: Ctrl-C reaches the demo alone, which then ends the service in order.
     detached: true,
   })
-  const ended = new Promise<void>(resolve => {
-    child.once('close', () => resolve())
-    child.once('error', () => resolve())
-  })
   const output = collectOutput(child)
+  let isStopping = false
+  const ended = untilEnded(child).then(how => {
+    if (!isStopping) onLost(new Error(`the service ended by itself (${how}). It wrote:\n${output().trim()}`))
+  })
   const url = `http://127.0.0.1:${port}`
 
   return {
     url,
     operatorKey,
     async ready(signal) {
-      while (!(await answersReady(url, signal))) {
-        if (hasEnded(child)) {
-          await ended
-          throw new Error(`The service ended before it was ready. It wrote:\n${output().trim()}`)
-        }
-        await pause(50, undefined, { signal })
-      }
+      while (!(await answersReady(url, signal))) await pause(50, undefined, { signal })
     },
     async stop() {
+      isStopping = true
       child.kill('SIGTERM')
       const timer = setTimeout(() => killGroup(child), stopTimeoutMs)
       await ended
@@ -99,13 +97,17 @@ function collectOutput(child: ChildProcess): () => string {
   return () => output
 }
 
+/** Says by what; all that it wrote has been read then. A failed spawn counts as an end, too. */
+function untilEnded(child: ChildProcess): Promise<string> {
+  return new Promise(resolve => {
+    child.once('close', (code, signal) => resolve(signal ?? `exit code ${code}`))
+    child.once('error', error => resolve(error.message))
+  })
+}
+
 /** With whatever it runs to make its database. */
 function killGroup({ pid }: ChildProcess): void {
   if (pid !== undefined) process.kill(-pid, 'SIGKILL')
-}
-
-function hasEnded(child: ChildProcess): boolean {
-  return child.pid === undefined || child.exitCode !== null || child.signalCode !== null
 }
 
 async function answersReady(url: string, signal: AbortSignal): Promise<boolean> {

@@ -22,11 +22,14 @@ export function sayReceived(got: Received): void {
     got.subscription.padEnd(nameWidth),
     got.event.padEnd(cellWidth),
     `attempt ${got.attempt}`,
-    `webhook-signature ${verdict(got.isStandardValid)}`,
-    `MessageBird-Signature ${verdict(got.isMessageBirdValid)}`,
+    verdicts(got),
     `answered ${got.answered}`,
   ]
   say(`  ${line.join('  ')}`)
+}
+
+export function verdicts(got: Pick<Received, 'isStandardValid' | 'isMessageBirdValid'>): string {
+  return `webhook-signature ${verdict(got.isStandardValid)}  MessageBird-Signature ${verdict(got.isMessageBirdValid)}`
 }
 
 export function complain(line: string): void {

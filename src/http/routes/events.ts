@@ -91,7 +91,12 @@ export const listEventDeliveries: Route = {
 }
 
 export function moments(since: string | undefined, until: string | undefined): { since?: Date; until?: Date } {
-  return { ...(since === undefined ? {} : { since: new Date(since) }), ...(until === undefined ? {} : { until: new Date(until) }) }
+  return { ...(since === undefined ? {} : { since: moment(since) }), ...(until === undefined ? {} : { until: moment(until) }) }
+}
+
+/** Ids hold no time before 1970 (RFC 9562 §5.7): nothing is older, so an earlier moment stands for that one. */
+function moment(text: string): Date {
+  return new Date(Math.max(0, Date.parse(text)))
 }
 
 /** `Idempotency-Key` (draft-ietf-httpapi-idempotency-key-header §2.1): a structured string, its quotes optional. */
