@@ -63,7 +63,12 @@ const table = {
     optional(databaseUrl),
     'secret',
   ),
-  dataDir: setting('DATA_DIR', '.hookseal', 'Folder of the embedded database and of the keys made at first start.', text),
+  dataDir: setting(
+    'DATA_DIR',
+    '.hookseal',
+    'Folder of the embedded database and of the keys made at first start.',
+    text,
+  ),
   role: setting('ROLE', 'all', 'What this process does: all, api or worker.', oneOf(roles)),
   operatorKey: setting(
     'OPERATOR_KEY',
@@ -79,17 +84,42 @@ const table = {
     optional(encryptionKeys),
     'secret',
   ),
-  allowHttpEndpoints: setting('ALLOW_HTTP_ENDPOINTS', 'false', 'Whether endpoints may use plain http.', boolean),
+  allowHttpEndpoints: setting(
+    'ALLOW_HTTP_ENDPOINTS',
+    'false',
+    'Whether endpoints may use plain http.',
+    boolean,
+  ),
   egressAllowCidrs: setting(
     'EGRESS_ALLOW_CIDRS',
     '',
     'Address ranges that deliveries may reach although they are not public, separated by commas.',
     cidrs,
   ),
-  egressDenyCidrs: setting('EGRESS_DENY_CIDRS', '', 'Address ranges that deliveries must never reach; wins over all else.', cidrs),
-  dnsServers: setting('DNS_SERVERS', '', "Name servers for deliveries, as address or address:port. Empty: the system's.", list),
-  eventBytesMax: setting('EVENT_BYTES_MAX', '262144', "Largest event payload in bytes.", integer(1_024, 16_777_216)),
-  batchBytesMax: setting('BATCH_BYTES_MAX', '8388608', 'Largest batch of events in bytes.', integer(1_024, 67_108_864)),
+  egressDenyCidrs: setting(
+    'EGRESS_DENY_CIDRS',
+    '',
+    'Address ranges that deliveries must never reach; wins over all else.',
+    cidrs,
+  ),
+  dnsServers: setting(
+    'DNS_SERVERS',
+    '',
+    "Name servers for deliveries, as address or address:port. Empty: the system's.",
+    list,
+  ),
+  eventBytesMax: setting(
+    'EVENT_BYTES_MAX',
+    '262144',
+    'Largest event payload in bytes.',
+    integer(1_024, 16_777_216),
+  ),
+  batchBytesMax: setting(
+    'BATCH_BYTES_MAX',
+    '8388608',
+    'Largest batch of events in bytes.',
+    integer(1_024, 67_108_864),
+  ),
   deliveryTimeoutMs: setting(
     'DELIVERY_TIMEOUT_MS',
     '15000',
@@ -120,7 +150,12 @@ const table = {
     'How long attempts on the wire may finish after SIGTERM, in milliseconds.',
     integer(0, 120_000),
   ),
-  logLevel: setting('LOG_LEVEL', 'info', 'trace, debug, info, warn, error, fatal or silent.', oneOf(logLevels())),
+  logLevel: setting(
+    'LOG_LEVEL',
+    'info',
+    'trace, debug, info, warn, error, fatal or silent.',
+    oneOf(logLevels()),
+  ),
 } satisfies { [Key in keyof Config]: SettingOf<Config[Key] | undefined> }
 
 /** All settings, in the order in which they are documented. */
@@ -160,7 +195,10 @@ export function readConfig(env: Readonly<Record<string, string | undefined>>): C
     faults.push(`DATABASE_URL: is required for ROLE=${config.role}, since the processes share one database.`)
   }
   if (faults.length > 0) throw new ConfigError(faults)
-  return Object.freeze({ ...config, publicUrl: config.publicUrl ?? `http://${bracketed(config.host)}:${config.port}` })
+  return Object.freeze({
+    ...config,
+    publicUrl: config.publicUrl ?? `http://${bracketed(config.host)}:${config.port}`,
+  })
 }
 
 /** What is set, for the log at start: secrets only as set or unset. */
@@ -199,7 +237,9 @@ function text(given: string): Parsed<string> {
   return { value: given }
 }
 
-function optional<Value>(parse: (text: string) => Parsed<Value>): (text: string) => Parsed<Value | undefined> {
+function optional<Value>(
+  parse: (text: string) => Parsed<Value>,
+): (text: string) => Parsed<Value | undefined> {
   return given => (given === '' ? { value: undefined } : parse(given))
 }
 
@@ -225,7 +265,12 @@ function oneOf<const Value extends string>(values: readonly Value[]): (text: str
 }
 
 function list(given: string): Parsed<readonly string[]> {
-  return { value: given.split(',').map(entry => entry.trim()).filter(entry => entry !== '') }
+  return {
+    value: given
+      .split(',')
+      .map(entry => entry.trim())
+      .filter(entry => entry !== ''),
+  }
 }
 
 function cidrs(given: string): Parsed<readonly string[]> {
@@ -236,7 +281,13 @@ function cidrs(given: string): Parsed<readonly string[]> {
 
 function httpUrl(given: string): Parsed<string> {
   const url = URL.parse(given)
-  if (url === null || !/^https?:$/.test(url.protocol) || url.username !== '' || url.search !== '' || url.hash !== '') {
+  if (
+    url === null ||
+    !/^https?:$/.test(url.protocol) ||
+    url.username !== '' ||
+    url.search !== '' ||
+    url.hash !== ''
+  ) {
     return { fault: `"${given}" is not a plain http or https URL.` }
   }
   return { value: url.href.replace(/\/$/, '') }

@@ -69,7 +69,10 @@ export async function createContext(config: Config, overrides: ContextOverrides 
     })
     closing.push(() => wake.stop())
 
-    const addresses = makeAddressRule({ allowCidrs: config.egressAllowCidrs, denyCidrs: config.egressDenyCidrs })
+    const addresses = makeAddressRule({
+      allowCidrs: config.egressAllowCidrs,
+      denyCidrs: config.egressDenyCidrs,
+    })
     const sender = createSender({
       addresses,
       dnsServers: config.dnsServers.length > 0 ? config.dnsServers : undefined,
@@ -111,6 +114,8 @@ const catalogueDirectory = new URL('../schemas/catalogue/', import.meta.url)
 async function readCatalogueFiles(): Promise<CatalogueFile[]> {
   const names = (await readdir(catalogueDirectory)).filter(name => name.endsWith('.json')).sort()
   return Promise.all(
-    names.map(async name => JSON.parse(await readFile(new URL(name, catalogueDirectory), 'utf8')) as CatalogueFile),
+    names.map(
+      async name => JSON.parse(await readFile(new URL(name, catalogueDirectory), 'utf8')) as CatalogueFile,
+    ),
   )
 }

@@ -50,9 +50,13 @@ export class AppError extends Error {
 /** Input that is well-formed but breaks a rule: 422 with a pointer to each fault. */
 export function invalid(faults: readonly Fault[]): AppError {
   const [first] = faults
-  return new AppError('validation_failed', first ? `${first.pointer}: ${first.detail}` : 'The input is not valid.', {
-    faults,
-  })
+  return new AppError(
+    'validation_failed',
+    first ? `${first.pointer}: ${first.detail}` : 'The input is not valid.',
+    {
+      faults,
+    },
+  )
 }
 
 /** A missing resource, and a foreign one: both answer alike, so that ids of other tenants cannot be probed. */

@@ -25,7 +25,8 @@ async function keptEncryptionKeys(dataDir: string): Promise<readonly EncryptionK
   const path = join(dataDir, 'encryption.key')
   const parsed = parseEncryptionKeys(await keptKey(path, newEncryptionKey))
   // A new key would leave everything encrypted so far unreadable, so a damaged file ends the start.
-  if ('fault' in parsed) throw new Error(`${path} is damaged: ${parsed.fault}. Restore it from a backup of DATA_DIR.`)
+  if ('fault' in parsed)
+    throw new Error(`${path} is damaged: ${parsed.fault}. Restore it from a backup of DATA_DIR.`)
   return parsed.keys
 }
 

@@ -19,6 +19,15 @@ export function createLog(options: { level: LogLevel; role: string }): Log {
     base: { service: 'hookseal', role: options.role, pid: process.pid },
     timestamp: pino.stdTimeFunctions.isoTime,
     formatters: { level: label => ({ level: label }) },
-    redact: ['authorization', 'secret', 'signingKey', 'password', '*.authorization', '*.secret', '*.signingKey', '*.password'],
+    redact: [
+      'authorization',
+      'secret',
+      'signingKey',
+      'password',
+      '*.authorization',
+      '*.secret',
+      '*.signingKey',
+      '*.password',
+    ],
   })
 }

@@ -16,7 +16,7 @@ import { signatureSchemes } from '#src/domain/sign.ts'
 import { signingKeyBytesMax, signingKeyBytesMin } from '#src/domain/signing-key.ts'
 import { methods } from '#src/domain/subscription.ts'
 import { headersMax, headerValueBytesMax, paramsMax, urlBytesMax } from '#src/domain/target.ts'
-import type { ErrorCode } from '#src/errors.ts'
+import { statusOf } from '#src/http/problem.ts'
 
 type Schema = { [keyword: string]: unknown }
 
@@ -177,34 +177,13 @@ describe('the values that schemas name', () => {
 })
 
 describe('a problem', () => {
-  const statuses: Record<ErrorCode, number> = {
-    invalid_json: 400,
-    invalid_utf8: 400,
-    invalid_encoding: 400,
-    invalid_request: 400,
-    unauthorized: 401,
-    forbidden: 403,
-    not_found: 404,
-    method_not_allowed: 405,
-    conflict: 409,
-    idempotency_key_in_use: 409,
-    too_many_identical_subscriptions: 409,
-    payload_too_large: 413,
-    unsupported_media_type: 415,
-    validation_failed: 422,
-    invalid_page_token: 422,
-    idempotency_key_reused: 422,
-    rate_limited: 429,
-    internal_error: 500,
-    unavailable: 503,
-  }
   const problem = { type: 'about:blank', title: 'T', detail: 'D.', requestId: 'r' }
 
   it('has the codes of the closed list, and no others', () => {
-    expect(resolve('problem.json#/properties/code/enum', '')).to.have.members(Object.keys(statuses))
+    expect(resolve('problem.json#/properties/code/enum', '')).to.have.members(Object.keys(statusOf))
   })
 
-  for (const [code, status] of Object.entries(statuses)) {
+  for (const [code, status] of Object.entries(statusOf)) {
     it(`${code} goes with ${status} only`, () => {
       const validate = ajv.getSchema('problem.json')
       expect(validate?.({ ...problem, code, status })).to.equal(true)

@@ -35,7 +35,15 @@ export type Delivery = {
 /** A pending delivery as the worker needs it: how far it is, and which job is its live one. */
 export type PendingDelivery = Pick<
   Delivery,
-  'id' | 'workspaceId' | 'eventId' | 'subscriptionId' | 'endpointId' | 'service' | 'event' | 'format' | 'attemptsCount'
+  | 'id'
+  | 'workspaceId'
+  | 'eventId'
+  | 'subscriptionId'
+  | 'endpointId'
+  | 'service'
+  | 'event'
+  | 'format'
+  | 'attemptsCount'
 > & {
   /** Attempts that a dying or leaving worker cut short; they do not count against the retry policy. */
   interruptionsCount: number
@@ -95,7 +103,8 @@ export function stateAfterAttempt(
     lastResponseStatus: ended.status ?? null,
   }
   if (ended.outcome === 'delivered') return { ...next, status: 'delivered' }
-  if (ended.outcome === 'gone') return { ...next, status: 'failed', statusReason: 'the endpoint answered 410 Gone' }
+  if (ended.outcome === 'gone')
+    return { ...next, status: 'failed', statusReason: 'the endpoint answered 410 Gone' }
   if (!isCharged) return scheduled(next, ended.isLocal ? localFaultPauseSeconds : 0)
 
   const attemptNumber = next.attemptsCount - next.interruptionsCount
@@ -104,7 +113,8 @@ export function stateAfterAttempt(
     { attemptNumber, outcome: ended.outcome, status: ended.status, retryAfterMs: ended.retryAfterMs },
     random,
   )
-  if (delayMs === undefined) return { ...next, status: 'failed', statusReason: `all ${attemptNumber} attempts were used up` }
+  if (delayMs === undefined)
+    return { ...next, status: 'failed', statusReason: `all ${attemptNumber} attempts were used up` }
   return scheduled(next, delayMs / 1_000)
 }
 

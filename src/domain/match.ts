@@ -139,7 +139,8 @@ function createBucket<Item extends Matchable>(): Bucket<Item> {
         const candidates = value === undefined ? undefined : byValue.get(value)
         if (candidates === undefined) continue
         for (const item of candidates) {
-          if (item.createdVersion <= event.workspaceVersion && holds(item.conditions, payload)) found.push(item)
+          if (item.createdVersion <= event.workspaceVersion && holds(item.conditions, payload))
+            found.push(item)
         }
       }
       return found

@@ -36,14 +36,18 @@ const hiddenValue = '***'
 
 export function makeTemplate(endpoint: Endpoint, secrets: EndpointSecrets): RequestTemplate {
   const fixed = { 'user-agent': userAgent, accept: '*/*', 'accept-encoding': 'identity' }
-  const custom = Object.fromEntries(Object.entries(secrets.headers).map(([name, value]) => [name.toLowerCase(), value]))
+  const custom = Object.fromEntries(
+    Object.entries(secrets.headers).map(([name, value]) => [name.toLowerCase(), value]),
+  )
   const headers: Record<string, string> = { ...fixed, ...custom }
   if (endpoint.authUsername !== null) {
     // RFC 7617 §2; the user name was checked to be without a colon.
     const credentials = `${endpoint.authUsername}:${secrets.password ?? ''}`
     headers['authorization'] = `Basic ${Buffer.from(credentials, 'utf8').toString('base64')}`
   }
-  const shown = Object.entries(headers).map(([name, value]) => `${name}: ${name in fixed ? value : hiddenValue}\n`)
+  const shown = Object.entries(headers).map(
+    ([name, value]) => `${name}: ${name in fixed ? value : hiddenValue}\n`,
+  )
   return {
     method: endpoint.method,
     url: applyParams(endpoint.url, endpoint.params),
@@ -88,5 +92,8 @@ export function makeRequest(
 const emptyBody = Buffer.alloc(0)
 
 function bodyOf(event: RenderableEvent, format: BodyFormat): Body {
-  return (event.bodies[format] ??= renderBody(format, { ...event, occurredAt: event.occurredAt ?? event.createdAt }))
+  return (event.bodies[format] ??= renderBody(format, {
+    ...event,
+    occurredAt: event.occurredAt ?? event.createdAt,
+  }))
 }

@@ -54,8 +54,14 @@ export type EndpointSecrets = {
 }
 
 /** The status a reader sees: ours (`disabled`, with its reason) outranks the owner's. */
-export function shownStatus(subscription: Subscription): { status: SubscriptionStatus; statusReason?: string } {
+export function shownStatus(subscription: Subscription): {
+  status: SubscriptionStatus
+  statusReason?: string
+} {
   const { endpoint } = subscription
   if (endpoint.status === 'active') return { status: subscription.status }
-  return { status: 'disabled', ...(endpoint.statusReason === null ? {} : { statusReason: endpoint.statusReason }) }
+  return {
+    status: 'disabled',
+    ...(endpoint.statusReason === null ? {} : { statusReason: endpoint.statusReason }),
+  }
 }

@@ -17,9 +17,13 @@ export function sealPageToken(token: string, list: string): string {
 export function openPageToken(sealed: string, list: string): string {
   const token = sealed.slice(markCharacters)
   if (markOf(token, list) === sealed.slice(0, markCharacters)) return token
-  throw new AppError('invalid_page_token', 'pageToken: take it unchanged from nextPageToken of the page before.', {
-    faults: [{ pointer: '?pageToken', detail: 'is not a token of this list' }],
-  })
+  throw new AppError(
+    'invalid_page_token',
+    'pageToken: take it unchanged from nextPageToken of the page before.',
+    {
+      faults: [{ pointer: '?pageToken', detail: 'is not a token of this list' }],
+    },
+  )
 }
 
 function markOf(token: string, list: string): string {

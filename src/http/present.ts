@@ -26,12 +26,42 @@ export function presentWorkspace({ id, organizationId, name, createdAt, updatedA
   return { id, organizationId, name, createdAt, updatedAt }
 }
 
-export function presentAccessKey({ id, organizationId, workspaceId, name, scopes, hint, expiresAt, createdAt }: AccessKey) {
-  return { id, organizationId, ...given({ workspaceId }), name, scopes, hint, ...given({ expiresAt }), createdAt }
+export function presentAccessKey({
+  id,
+  organizationId,
+  workspaceId,
+  name,
+  scopes,
+  hint,
+  expiresAt,
+  createdAt,
+}: AccessKey) {
+  return {
+    id,
+    organizationId,
+    ...given({ workspaceId }),
+    name,
+    scopes,
+    hint,
+    ...given({ expiresAt }),
+    createdAt,
+  }
 }
 
 export function presentTrustedIssuer(trusted: TrustedIssuer) {
-  const { id, organizationId, workspaceId, issuer, audience, jwksUrl, jwks, algorithms, scopes, scopeClaim, createdAt } = trusted
+  const {
+    id,
+    organizationId,
+    workspaceId,
+    issuer,
+    audience,
+    jwksUrl,
+    jwks,
+    algorithms,
+    scopes,
+    scopeClaim,
+    createdAt,
+  } = trusted
   return {
     id,
     organizationId,
@@ -74,12 +104,18 @@ export function presentSubscription(config: Config, subscription: Subscription) 
     url: endpoint.url,
     eventFilters: subscription.eventFilters,
     format: subscription.format,
-    ...given({ name: subscription.name, description: subscription.description, metadata: subscription.metadata }),
+    ...given({
+      name: subscription.name,
+      description: subscription.description,
+      metadata: subscription.metadata,
+    }),
     signatures: endpoint.signatures,
     method: endpoint.method,
     headers: Object.fromEntries(endpoint.headerNames.map(name => [name, hidden])),
     params: endpoint.params,
-    ...given({ auth: endpoint.authUsername === null ? null : { username: endpoint.authUsername, password: hidden } }),
+    ...given({
+      auth: endpoint.authUsername === null ? null : { username: endpoint.authUsername, password: hidden },
+    }),
     timeoutMs: endpoint.timeoutMs ?? config.deliveryTimeoutMs,
     retryPolicy: endpoint.retryPolicy ?? config.retryPolicy,
     successStatus: endpoint.successStatus,
@@ -96,7 +132,15 @@ export function presentAcceptedEvent({ id, service, event, createdAt }: Accepted
 export function presentEventSummary(summary: EventSummary & { deliveriesCount: number }) {
   const { id, externalId, service, event, occurredAt, deliveriesCount } = summary
   const createdAt = timeOfId(id)
-  return { id, ...given({ externalId }), service, event, occurredAt: occurredAt ?? createdAt, createdAt, deliveriesCount }
+  return {
+    id,
+    ...given({ externalId }),
+    service,
+    event,
+    occurredAt: occurredAt ?? createdAt,
+    createdAt,
+    deliveriesCount,
+  }
 }
 
 /** The single read of an event as JSON text: the payload stands in it byte for byte as it was published. */
@@ -105,7 +149,8 @@ export function eventText(event: StoredEvent & { deliveriesCount: number }): str
 }
 
 export function presentDelivery(delivery: Delivery) {
-  const { id, eventId, subscriptionId, endpointId, service, event, status, attemptsCount, updatedAt } = delivery
+  const { id, eventId, subscriptionId, endpointId, service, event, status, attemptsCount, updatedAt } =
+    delivery
   const { statusReason, heldBy, nextAttemptAt, lastOutcome, lastResponseStatus } = delivery
   return {
     id,
@@ -133,7 +178,12 @@ export function presentAttempt(attempt: ShownAttempt) {
     durationMs,
     requestsCount,
     ...given({ remoteAddress, error }),
-    request: { method: request.method, url: request.url, headers: presentHeaders(request.headers), body: requestBody },
+    request: {
+      method: request.method,
+      url: request.url,
+      headers: presentHeaders(request.headers),
+      body: requestBody,
+    },
     response: response && {
       status: response.status,
       headers: presentHeaders(response.headers),
@@ -144,7 +194,8 @@ export function presentAttempt(attempt: ShownAttempt) {
 }
 
 export function presentLogEntry(delivery: Delivery) {
-  const { id, eventId, service, event, status, attemptsCount, updatedAt, lastOutcome, lastResponseStatus } = delivery
+  const { id, eventId, service, event, status, attemptsCount, updatedAt, lastOutcome, lastResponseStatus } =
+    delivery
   return {
     requestId: eventId,
     deliveryId: id,
@@ -170,7 +221,10 @@ export function presentTestDelivery({ eventId, delivery, attempt }: TestDelivery
 function presentHeaders(headers: readonly [string, string][]): Record<string, string | string[]> {
   const byName = Map.groupBy(headers, ([name]) => name)
   return Object.fromEntries(
-    [...byName].map(([name, pairs]) => [name, pairs.length === 1 ? pairs[0]![1] : pairs.map(([, value]) => value)]),
+    [...byName].map(([name, pairs]) => [
+      name,
+      pairs.length === 1 ? pairs[0]![1] : pairs.map(([, value]) => value),
+    ]),
   )
 }
 

@@ -61,5 +61,7 @@ export function asAppError(error: unknown): AppError {
     const message = 'The database cannot be reached just now; nothing was stored. Send the request again.'
     return new AppError('unavailable', message, { cause: error, retryAfterSeconds: 1 })
   }
-  return new AppError('internal_error', 'This is a fault of the service; its log has the request id.', { cause: error })
+  return new AppError('internal_error', 'This is a fault of the service; its log has the request id.', {
+    cause: error,
+  })
 }

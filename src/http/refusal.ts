@@ -59,10 +59,16 @@ type ParserFault = Error & { code?: string; reason?: string }
 
 function asAppError({ code, reason, message }: ParserFault): AppError {
   if (code === 'HPE_HEADER_OVERFLOW') {
-    return new AppError('invalid_request', 'The URL and headers of a request may have 16 KiB in all, and 100 headers.')
+    return new AppError(
+      'invalid_request',
+      'The URL and headers of a request may have 16 KiB in all, and 100 headers.',
+    )
   }
   if (code === 'ERR_HTTP_REQUEST_TIMEOUT') {
     return new AppError('invalid_request', 'The request did not arrive completely in time.')
   }
-  return new AppError('invalid_request', `This is not a request of HTTP/1.1 (RFC 9112): ${reason ?? message}.`)
+  return new AppError(
+    'invalid_request',
+    `This is not a request of HTTP/1.1 (RFC 9112): ${reason ?? message}.`,
+  )
 }

@@ -109,7 +109,9 @@ async function authorize(
   const organizationId = (ctx.params['organizationId'] ?? '').toLowerCase()
   const workspaceId = (ctx.params['workspaceId'] ?? '').toLowerCase()
   const isPublic = access.level === 'public'
-  const caller = isPublic ? nobody : await authenticateLimited(ctx, deps, limiter, { organizationId, workspaceId })
+  const caller = isPublic
+    ? nobody
+    : await authenticateLimited(ctx, deps, limiter, { organizationId, workspaceId })
   // An id that is none names nothing, so it is missing and not malformed.
   for (const value of Object.values(ctx.params)) if (!isUuid(value)) throw notFound('resource')
 
@@ -126,7 +128,11 @@ async function authorize(
     requireScope(caller, access.scope)
     return { caller, organizationId, workspaceId }
   }
-  const workspace = await resolveWorkspace(deps, workspaceId, organizationId === '' ? undefined : organizationId)
+  const workspace = await resolveWorkspace(
+    deps,
+    workspaceId,
+    organizationId === '' ? undefined : organizationId,
+  )
   if (!isWithin(caller, workspace.organizationId, workspace.id)) throw notFound('workspace')
   requireScope(caller, access.scope)
   return { caller, organizationId: workspace.organizationId, workspaceId: workspace.id }
@@ -173,7 +179,11 @@ function readQuery(route: Route, ctx: Context): Record<string, unknown> {
 }
 
 /** The list that a request pages through: the same one under both forms of a path, and for pages of any size. */
-function listOf(route: Route, ids: readonly string[], { limit: _, pageToken: __, ...filters }: Record<string, unknown>): string {
+function listOf(
+  route: Route,
+  ids: readonly string[],
+  { limit: _, pageToken: __, ...filters }: Record<string, unknown>,
+): string {
   return JSON.stringify([route.operationId, ids, Object.entries(filters).sort()])
 }
 
@@ -184,7 +194,9 @@ function sealNextPage({ body }: Reply, list: string): void {
 
 async function readJson(route: Route, ctx: Context, deps: Deps): Promise<unknown> {
   requireJson(ctx.req.headers['content-type'])
-  const bytes = await readBody(ctx.req, { bytesMax: route.bodyBytesMax?.(deps.config) ?? bodyBytesMaxDefault })
+  const bytes = await readBody(ctx.req, {
+    bytesMax: route.bodyBytesMax?.(deps.config) ?? bodyBytesMaxDefault,
+  })
   const body = parseDocument(bytes, route.rawPaths)
   const faults = validateBody(route.body!, body)
   if (faults.length > 0) throw invalid(faults)
@@ -201,12 +213,18 @@ function requireDeclared(route: Route, reply: Reply): void {
   const schema = route.replies[reply.status]
   assert(schema !== undefined, `${route.operationId} does not declare the status ${reply.status}`)
   if (schema === null) {
-    assert(reply.body === undefined && reply.text === undefined, `${route.operationId} declares no body for ${reply.status}`)
+    assert(
+      reply.body === undefined && reply.text === undefined,
+      `${route.operationId} declares no body for ${reply.status}`,
+    )
     return
   }
   const body: unknown = JSON.parse(reply.text ?? JSON.stringify(reply.body))
   const faults = checkReply(schema, body)
-  assert(faults.length === 0, `${route.operationId} answered what does not fit ${schema}: ${faults.join('; ')}`)
+  assert(
+    faults.length === 0,
+    `${route.operationId} answered what does not fit ${schema}: ${faults.join('; ')}`,
+  )
 }
 
 function write(ctx: Context, reply: Reply): void {

@@ -37,9 +37,17 @@ async function planAttempts(
   const resumed = claims.filter(({ job }) => job.retryCount > 0).map(({ job }) => job.data.deliveryId)
   if (resumed.length > 0) await interruptLaterAttempts(deps, workspaceId, resumed)
 
-  const pending = await deliveries.listPending(deps.db, workspaceId, claims.map(({ job }) => job.data.deliveryId))
+  const pending = await deliveries.listPending(
+    deps.db,
+    workspaceId,
+    claims.map(({ job }) => job.data.deliveryId),
+  )
   const pendingById = new Map(pending.map(delivery => [delivery.id, delivery]))
-  const found = await events.listByIds(deps.db, workspaceId, pending.map(({ eventId }) => eventId))
+  const found = await events.listByIds(
+    deps.db,
+    workspaceId,
+    pending.map(({ eventId }) => eventId),
+  )
   const eventsById = new Map(found.map(event => [event.id, event]))
 
   return claims.flatMap((claim): Planned[] => {
@@ -59,8 +67,10 @@ function planAttempt(
   const isNew = false
   const state = untouched(delivery)
   const target = index?.get(delivery.subscriptionId)
-  if (target === undefined) return { claim, isNew, state: { ...state, status: 'cancelled', statusReason: subscriptionRemoved } }
-  if (event === undefined) return { claim, isNew, state: { ...state, status: 'cancelled', statusReason: eventExpired } }
+  if (target === undefined)
+    return { claim, isNew, state: { ...state, status: 'cancelled', statusReason: subscriptionRemoved } }
+  if (event === undefined)
+    return { claim, isNew, state: { ...state, status: 'cancelled', statusReason: eventExpired } }
   const { status, endpoint } = target.subscription
   if (endpoint.status === 'disabled') return { claim, isNew, state: { ...state, heldBy: 'endpoint' } }
   if (status === 'inactive') return { claim, isNew, state: { ...state, heldBy: 'paused' } }

@@ -47,9 +47,8 @@ async function makeAttempt(deps: AttemptDeps, departure: Departure): Promise<voi
   const { target, claim, delivery } = departure
   const { endpoint } = target.subscription
   const startedAt = deps.ids.now()
-  const ready = target.ready ?? (await tryMakeReady(deps, target, startedAt))
+  const ready = readyAt(target, startedAt) ?? (await tryMakeReady(deps, target, startedAt))
   if ('outcome' in ready) return deps.settler.add(toEnded(deps, departure, startedAt, undefined, ready))
-  if (ready.validUntilMs <= startedAt.getTime()) target.ready = undefined // A key ends: the next attempt is without it.
 
   const { id, format, attemptsCount } = delivery
   const shape = { id, format, attemptNumber: attemptsCount + 1 }
@@ -62,6 +61,11 @@ async function makeAttempt(deps: AttemptDeps, departure: Departure): Promise<voi
 
 /** How an attempt ended; without a result nothing was sent, and `detail` says why. */
 type Ending = Judgement & ({ result: SendResult } | { detail: string })
+
+/** What was made ready before, unless one of its signing keys has ended since. */
+function readyAt({ ready }: Target, now: Date): ReadyTarget | undefined {
+  return ready !== undefined && ready.validUntilMs > now.getTime() ? ready : undefined
+}
 
 /** What the endpoint needs before anything can be sent to it, or why nothing can be. */
 async function tryMakeReady(deps: AttemptDeps, target: Target, now: Date): Promise<ReadyTarget | Ending> {

@@ -46,7 +46,10 @@ export function createClaims(deps: { queue: Queue; log: Log }): Claims {
     for (const name of queueNames) {
       const ofQueue = [...held].filter(claim => claim.name === name)
       if (ofQueue.length === 0) continue
-      const ours = await deps.queue.touch(name, ofQueue.map(({ job }) => job))
+      const ours = await deps.queue.touch(
+        name,
+        ofQueue.map(({ job }) => job),
+      )
       for (const claim of ofQueue) {
         // It may have been completed while the touch was under way.
         if (!ours.has(claim.job.id) && held.has(claim)) giveUp(claim)
@@ -71,7 +74,7 @@ export function createClaims(deps: { queue: Queue; log: Log }): Claims {
   return {
     add(name, job) {
       const claim = { name, job, open: 1, abort: new AbortController() }
-      held.add(claim as Claim)
+      held.add(claim)
       return claim
     },
     remove: claim => held.delete(claim),

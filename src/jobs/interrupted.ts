@@ -21,10 +21,18 @@ export async function interruptFirstAttempts(
     if (first.length === 0) return
     const states = first.map(entry => interruptedState(deps, toDelivery(entry)))
     await deliveries.insertMany(trx, states)
-    await attempts.insertMany(trx, first.map(entry => toInterrupted(deps, entry)))
+    await attempts.insertMany(
+      trx,
+      first.map(entry => toInterrupted(deps, entry)),
+    )
     await deps.queue.enqueueAttempts(
       trx,
-      states.map(({ id, scheduleNumber }) => ({ workspaceId, deliveryId: id, scheduleNumber, delaySeconds: 0 })),
+      states.map(({ id, scheduleNumber }) => ({
+        workspaceId,
+        deliveryId: id,
+        scheduleNumber,
+        delaySeconds: 0,
+      })),
     )
   })
 }
@@ -41,7 +49,10 @@ export async function interruptLaterAttempts(
     const pending = await deliveries.listPending(trx, workspaceId, deliveryIds)
     const byId = new Map(pending.map(delivery => [delivery.id, delivery]))
     const onTheWire = live.filter(entry => byId.get(entry.deliveryId)?.attemptsCount === entry.number - 1)
-    await attempts.insertMany(trx, onTheWire.map(entry => toInterrupted(deps, entry)))
+    await attempts.insertMany(
+      trx,
+      onTheWire.map(entry => toInterrupted(deps, entry)),
+    )
     await deliveries.updateMany(
       trx,
       onTheWire.map(({ deliveryId }) => {
@@ -54,14 +65,26 @@ export async function interruptLaterAttempts(
 }
 
 function interruptedState(deps: InterruptDeps, delivery: PendingDelivery): DeliveryState {
-  const ended = { outcome: 'interrupted', isLocal: false, retryAfterMs: undefined, status: undefined } as const
+  const ended = {
+    outcome: 'interrupted',
+    isLocal: false,
+    retryAfterMs: undefined,
+    status: undefined,
+  } as const
   return stateAfterAttempt(delivery, ended, deps.config.retryPolicy, deps.random)
 }
 
 function toDelivery(entry: flights.LiveEntry): PendingDelivery {
   const { deliveryId: id, workspaceId, eventId, subscriptionId, endpointId, service, event, format } = entry
   return {
-    ...{ id, workspaceId, eventId, subscriptionId, endpointId, service, event, format },
+    id,
+    workspaceId,
+    eventId,
+    subscriptionId,
+    endpointId,
+    service,
+    event,
+    format,
     attemptsCount: 0,
     interruptionsCount: 0,
     scheduleNumber: 0,

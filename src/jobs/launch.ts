@@ -17,9 +17,18 @@ export type LaunchDeps = Pick<
 > & { claims: Claims; slots: Slots; settler: Settler }
 
 /** What is to be done with one delivery: an attempt at once, or only its state written. */
-export type Planned = { claim: Claim; state: DeliveryState; isNew: boolean; departure?: Omit<Departure, 'flight'> }
+export type Planned = {
+  claim: Claim
+  state: DeliveryState
+  isNew: boolean
+  departure?: Omit<Departure, 'flight'>
+}
 
-export async function launch(deps: LaunchDeps, claims: readonly Claim[], planned: readonly Planned[]): Promise<void> {
+export async function launch(
+  deps: LaunchDeps,
+  claims: readonly Claim[],
+  planned: readonly Planned[],
+): Promise<void> {
   const leaving = planned.flatMap(({ departure }) => (departure === undefined ? [] : [departure]))
   const departures = leaving.length === 0 ? [] : await writeFlights(deps, deps.db, leaving)
 

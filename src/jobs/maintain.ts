@@ -71,11 +71,19 @@ export async function maintain(deps: MaintainDeps): Promise<void> {
 /** Due deliveries whose job is gone get a new one. Returns how many there were. */
 async function rescheduleLost(deps: MaintainDeps, trx: Db): Promise<number> {
   const overdue = await deliveries.lockOverdue(trx, { overdueSeconds, limit: sweepMax })
-  const jobs = overdue.map(({ workspaceId, id: deliveryId, scheduleNumber }) => ({ workspaceId, deliveryId, scheduleNumber }))
+  const jobs = overdue.map(({ workspaceId, id: deliveryId, scheduleNumber }) => ({
+    workspaceId,
+    deliveryId,
+    scheduleNumber,
+  }))
   const live = jobs.length === 0 ? new Set<string>() : await deps.queue.findLiveAttempts(trx, jobs)
   const lost = jobs.filter(({ deliveryId }) => !live.has(deliveryId))
   for (const [workspaceId, ofWorkspace] of Map.groupBy(lost, job => job.workspaceId)) {
-    await deliveries.rescheduleMany(trx, workspaceId, ofWorkspace.map(({ deliveryId }) => deliveryId))
+    await deliveries.rescheduleMany(
+      trx,
+      workspaceId,
+      ofWorkspace.map(({ deliveryId }) => deliveryId),
+    )
   }
   await deps.queue.enqueueAttempts(
     trx,

@@ -34,7 +34,9 @@ export async function matchEvents(deps: MatchDeps, claims: readonly MatchClaim[]
   const remaining = claims.filter(claim => !together.includes(claim))
   const indexes = await deps.targets.load([...new Set(remaining.map(({ job }) => job.data.workspaceId))])
   const plans = await Promise.all(
-    remaining.map(claim => planJob(deps, claim, indexes.get(claim.job.data.workspaceId), resumed.includes(claim))),
+    remaining.map(claim =>
+      planJob(deps, claim, indexes.get(claim.job.data.workspaceId), resumed.includes(claim)),
+    ),
   )
   const plan = plans.flat()
   await launch(deps, remaining, plan)
@@ -50,7 +52,10 @@ async function splitJob(deps: MatchDeps, claim: MatchClaim): Promise<void> {
   await deps.db.transaction(async trx => {
     const ours = await deps.queue.complete('match-events', [claim.job], trx)
     if (!ours.has(claim.job.id)) return
-    await deps.queue.enqueueMatches(trx, eventIds.map(id => ({ ...rest, eventIds: [id], isResumed: true })))
+    await deps.queue.enqueueMatches(
+      trx,
+      eventIds.map(id => ({ ...rest, eventIds: [id], isResumed: true })),
+    )
   })
   deps.claims.remove(claim)
 }
@@ -99,7 +104,8 @@ async function targetsOf(
     return only === undefined ? [] : [only]
   }
   const all = index.match(event)
-  const from = afterSubscriptionId === undefined ? 0 : all.findIndex(target => target.id > afterSubscriptionId)
+  const from =
+    afterSubscriptionId === undefined ? 0 : all.findIndex(target => target.id > afterSubscriptionId)
   if (from < 0) return []
   const step = all.slice(from, from + fanOutMax)
   if (from + fanOutMax < all.length) {
@@ -109,11 +115,17 @@ async function targetsOf(
   return step
 }
 
-function planDelivery(claim: Claim, delivery: PendingDelivery, event: RenderableEvent, target: Target): Planned {
+function planDelivery(
+  claim: Claim,
+  delivery: PendingDelivery,
+  event: RenderableEvent,
+  target: Target,
+): Planned {
   const state = untouched(delivery)
   const { subscription } = target
   const isNew = true
-  if (subscription.endpoint.status === 'disabled') return { claim, isNew, state: { ...state, heldBy: 'endpoint' } }
+  if (subscription.endpoint.status === 'disabled')
+    return { claim, isNew, state: { ...state, heldBy: 'endpoint' } }
   if (subscription.status === 'inactive') return { claim, isNew, state: { ...state, heldBy: 'paused' } }
   return { claim, isNew, state, departure: { claim, delivery, event, target, isNew } }
 }
@@ -145,4 +157,3 @@ function newDelivery(event: StoredEvent, { subscription }: Target): PendingDeliv
     scheduleNumber: 0,
   }
 }
-

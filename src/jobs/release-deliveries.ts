@@ -13,7 +13,10 @@ type ReleaseDeps = Pick<Deps, 'db' | 'queue' | 'wake'> & { settler: Settler; isS
 
 const stepMax = 500
 
-export async function releaseDeliveries(deps: ReleaseDeps, claim: Claim<'release-deliveries'>): Promise<void> {
+export async function releaseDeliveries(
+  deps: ReleaseDeps,
+  claim: Claim<'release-deliveries'>,
+): Promise<void> {
   const { workspaceId, subscriptionId } = claim.job.data
   let isMore = true
   while (isMore && !claim.abort.signal.aborted) {
@@ -31,14 +34,23 @@ async function releaseStep(deps: ReleaseDeps, workspaceId: string, subscriptionI
     if (subscription === undefined) {
       const which = { heldOnly: false, limit: stepMax }
       const pending = await deliveries.lockPendingOfSubscription(trx, workspaceId, subscriptionId, which)
-      await deliveries.cancelMany(trx, workspaceId, pending.map(({ id }) => id), subscriptionRemoved)
+      await deliveries.cancelMany(
+        trx,
+        workspaceId,
+        pending.map(({ id }) => id),
+        subscriptionRemoved,
+      )
       return pending.length
     }
     if (subscription.status !== 'active' || subscription.endpoint.status !== 'active') return 0
 
     const which = { heldOnly: true, limit: stepMax }
     const held = await deliveries.lockPendingOfSubscription(trx, workspaceId, subscriptionId, which)
-    await deliveries.rescheduleMany(trx, workspaceId, held.map(({ id }) => id))
+    await deliveries.rescheduleMany(
+      trx,
+      workspaceId,
+      held.map(({ id }) => id),
+    )
     await deps.queue.enqueueAttempts(
       trx,
       held.map(({ id: deliveryId, scheduleNumber }) => ({

@@ -6,7 +6,7 @@ import { strict as assert } from 'node:assert'
 import { setTimeout as pause } from 'node:timers/promises'
 import type { DeliveryState } from '../domain/delivery.ts'
 import type { Log } from '../log.ts'
-import type { Queue, QueueName } from '../queue/queue.ts'
+import type { Queue } from '../queue/queue.ts'
 import * as attempts from '../store/attempts.ts'
 import { isUnavailable, type Db } from '../store/db.ts'
 import * as deliveries from '../store/deliveries.ts'
@@ -33,7 +33,13 @@ export type Settler = {
   flush(): Promise<void>
 }
 
-export type SettlerDeps = { db: Db; queue: Queue; log: Log; claims: Claims; onSettled: (settled: readonly Ended[]) => void }
+export type SettlerDeps = {
+  db: Db
+  queue: Queue
+  log: Log
+  claims: Claims
+  onSettled: (settled: readonly Ended[]) => void
+}
 
 /** Lets a group gather under load; alone, a result is written at once. */
 const gatherMs = 5
@@ -122,7 +128,10 @@ async function writeGroup(deps: SettlerDeps, trx: Db, group: readonly Ended[]): 
   if (added.length > 0) await deliveries.insertMany(trx, added)
   if (changed.length > 0) await deliveries.updateMany(trx, changed)
   if (ended.length > 0) await attempts.insertMany(trx, ended)
-  await deps.queue.enqueueAttempts(trx, states.flatMap(({ state }) => nextJobOf(state)))
+  await deps.queue.enqueueAttempts(
+    trx,
+    states.flatMap(({ state }) => nextJobOf(state)),
+  )
   const landed = landedFlights(group)
   if (landed.length > 0) await flights.removeMany(trx, landed)
 }
@@ -131,13 +140,17 @@ async function writeGroup(deps: SettlerDeps, trx: Db, group: readonly Ended[]): 
  * Completes the jobs that have nothing open any more and confirms the claims on the others. Both lock the job rows
  * until the commit, so nobody can take a job over while its results are being written.
  */
-async function settleJobs(deps: SettlerDeps, trx: Db, group: readonly Ended[]): Promise<(claim: Claim) => boolean> {
+async function settleJobs(
+  deps: SettlerDeps,
+  trx: Db,
+  group: readonly Ended[],
+): Promise<(claim: Claim) => boolean> {
   const endedByClaim = new Map<Claim, number>()
   for (const { claim } of group) endedByClaim.set(claim, (endedByClaim.get(claim) ?? 0) + 1)
 
   const ours = new Set<string>()
   const byQueue = Map.groupBy(endedByClaim.keys(), claim => claim.name)
-  for (const [name, claims] of byQueue as Map<QueueName, Claim[]>) {
+  for (const [name, claims] of byQueue) {
     const done = claims.filter(claim => claim.open === endedByClaim.get(claim)).map(({ job }) => job)
     const going = claims.filter(claim => claim.open !== endedByClaim.get(claim)).map(({ job }) => job)
     if (done.length > 0) for (const id of await deps.queue.complete(name, done, trx)) ours.add(id)
@@ -154,6 +167,7 @@ function nextJobOf(state: DeliveryState) {
 
 function landedFlights(group: readonly Ended[]): string[] {
   const landing = new Map<Flight, number>()
-  for (const { flight } of group) if (flight !== undefined) landing.set(flight, (landing.get(flight) ?? 0) + 1)
+  for (const { flight } of group)
+    if (flight !== undefined) landing.set(flight, (landing.get(flight) ?? 0) + 1)
   return [...landing].filter(([flight, count]) => flight.open === count).map(([flight]) => flight.id)
 }

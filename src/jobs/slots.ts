@@ -34,7 +34,12 @@ export const slotLimits = {
   waitMaxMs: 1_000,
 } as const
 
-type EndpointLine = { id: string; inFlight: number; line: { item: Waiting; sinceMs: number }[]; isReady: boolean }
+type EndpointLine = {
+  id: string
+  inFlight: number
+  line: { item: Waiting; sinceMs: number }[]
+  isReady: boolean
+}
 type OriginLine = { inFlight: number; ready: EndpointLine[]; isReady: boolean }
 
 export function createSlots(options: { now: () => number; onFree: () => void }): Slots {
@@ -89,7 +94,8 @@ export function createSlots(options: { now: () => number; onFree: () => void }):
   }
 
   function forgetIdle(item: Waiting, endpoint: EndpointLine, origin: OriginLine): void {
-    if (endpoint.inFlight === 0 && endpoint.line.length === 0 && !endpoint.isReady) endpoints.delete(endpoint.id)
+    if (endpoint.inFlight === 0 && endpoint.line.length === 0 && !endpoint.isReady)
+      endpoints.delete(endpoint.id)
     if (origin.inFlight === 0 && origin.ready.length === 0 && !origin.isReady) origins.delete(item.origin)
   }
 
@@ -113,7 +119,8 @@ export function createSlots(options: { now: () => number; onFree: () => void }):
         endpoints.set(item.endpointId, endpoint)
       }
       let origin = origins.get(item.origin)
-      if (origin === undefined) origins.set(item.origin, (origin = { inFlight: 0, ready: [], isReady: false }))
+      if (origin === undefined)
+        origins.set(item.origin, (origin = { inFlight: 0, ready: [], isReady: false }))
       endpoint.line.push({ item, sinceMs: options.now() })
       waiting++
       markReady(endpoint, origin)

@@ -60,7 +60,11 @@ export function createTargets(deps: Pick<Deps, 'db' | 'catalogue'>): Targets {
   async function readChanges(workspaceId: string, entry: Held, version: number): Promise<void> {
     const changed = await subscriptions.listChangedSince(deps.db, workspaceId, entry.version)
     const live = changed.filter(subscription => !subscription.isDeleted)
-    const keys = await signingKeys.listUsable(deps.db, workspaceId, live.map(({ endpoint }) => endpoint.id))
+    const keys = await signingKeys.listUsable(
+      deps.db,
+      workspaceId,
+      live.map(({ endpoint }) => endpoint.id),
+    )
     const keysByEndpoint = Map.groupBy(keys, key => key.endpointId)
     for (const subscription of changed) {
       if (subscription.isDeleted) entry.index.remove(subscription.id)
@@ -118,7 +122,10 @@ function toTarget(
   }
 }
 
-function toConditions(catalogue: Deps['catalogue'], { service, event, eventFilters }: Subscription): Condition[] {
+function toConditions(
+  catalogue: Deps['catalogue'],
+  { service, event, eventFilters }: Subscription,
+): Condition[] {
   const keys = catalogue.find(service, event)?.filterKeys ?? []
   const byKey = Map.groupBy(eventFilters, filter => filter.key)
   return [...byKey].map(([key, filters]) => ({
@@ -141,6 +148,9 @@ export async function makeReady(
   return {
     template: makeTemplate(endpoint, await decryptEndpointSecrets(deps, workspaceId, endpoint.id, secrets)),
     material: prepareKeys(plain),
-    validUntilMs: Math.min(Infinity, ...usable.flatMap(({ expiresAt }) => (expiresAt === null ? [] : [expiresAt.getTime()]))),
+    validUntilMs: Math.min(
+      Infinity,
+      ...usable.flatMap(({ expiresAt }) => (expiresAt === null ? [] : [expiresAt.getTime()])),
+    ),
   }
 }

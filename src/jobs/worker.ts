@@ -88,14 +88,22 @@ export function startWorker(deps: Deps): Worker {
   }
 
   /** A fault of ours, or of the database, before anything was sent: the jobs go back and run again. */
-  async function orFail<Result>(held: readonly Claim[], handle: () => Promise<Result>): Promise<Result | undefined> {
+  async function orFail<Result>(
+    held: readonly Claim[],
+    handle: () => Promise<Result>,
+  ): Promise<Result | undefined> {
     try {
       return await handle()
     } catch (error) {
       deps.log.error({ err: error, jobs: held.length }, 'worker.jobs_failed')
       held.forEach(claims.remove)
       // Should this fail too, the claims lapse and the jobs run again all the same.
-      await deps.queue.fail(held[0]!.name, held.map(({ job }) => job)).catch(() => undefined)
+      await deps.queue
+        .fail(
+          held[0]!.name,
+          held.map(({ job }) => job),
+        )
+        .catch(() => undefined)
       return undefined
     }
   }
@@ -188,9 +196,10 @@ function onSettled(deps: Deps, settled: readonly Ended[]): void {
       'delivery.attempted',
     )
     if (attempt.outcome === 'gone') {
-      disableEndpoint(deps, state.workspaceId, state.endpointId, 'The endpoint answered 410 Gone.').catch((error: unknown) =>
-        // The next attempt is answered with 410 again and comes back here.
-        deps.log.error({ err: error, endpointId: state.endpointId }, 'endpoint.disable_failed'),
+      disableEndpoint(deps, state.workspaceId, state.endpointId, 'The endpoint answered 410 Gone.').catch(
+        (error: unknown) =>
+          // The next attempt is answered with 410 again and comes back here.
+          deps.log.error({ err: error, endpointId: state.endpointId }, 'endpoint.disable_failed'),
       )
     }
   }

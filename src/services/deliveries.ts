@@ -42,7 +42,11 @@ export async function getDelivery(deps: Deps, workspaceId: string, id: string): 
 }
 
 /** Every attempt of a delivery in order, the one on the wire last, each with the body that it carried. */
-export async function listAttempts(deps: Deps, workspaceId: string, deliveryId: string): Promise<ShownAttempt[]> {
+export async function listAttempts(
+  deps: Deps,
+  workspaceId: string,
+  deliveryId: string,
+): Promise<ShownAttempt[]> {
   // What is on the wire is read first: an attempt that ends between the two reads then shows as ended.
   const live = await flights.listLiveByDeliveries(deps.db, workspaceId, [deliveryId])
   const delivery = await getDelivery(deps, workspaceId, deliveryId)
@@ -51,7 +55,12 @@ export async function listAttempts(deps: Deps, workspaceId: string, deliveryId: 
   const body = await requestBody(deps, delivery)
   return [
     ...ended.map(attempt => ({ ...attempt, requestBody: attempt.request.method === 'GET' ? null : body })),
-    ...started.map(({ number, startedAt }) => ({ deliveryId, number, outcome: 'started' as const, startedAt })),
+    ...started.map(({ number, startedAt }) => ({
+      deliveryId,
+      number,
+      outcome: 'started' as const,
+      startedAt,
+    })),
   ]
 }
 
@@ -59,7 +68,10 @@ export async function listAttempts(deps: Deps, workspaceId: string, deliveryId: 
 async function requestBody(deps: Deps, delivery: Delivery): Promise<string | null> {
   const event = await events.find(deps.db, delivery.workspaceId, delivery.eventId)
   if (event === undefined) return null
-  return renderBody(delivery.format, { ...event, occurredAt: event.occurredAt ?? timeOfId(event.id) }).body.toString()
+  return renderBody(delivery.format, {
+    ...event,
+    occurredAt: event.occurredAt ?? timeOfId(event.id),
+  }).body.toString()
 }
 
 /** The deliveries of a subscription, newest first. */
@@ -89,5 +101,6 @@ export async function listLogDetails(
 }
 
 async function requireSubscription(deps: Deps, workspaceId: string, id: string): Promise<void> {
-  if ((await subscriptions.find(deps.db, workspaceId, id)) === undefined) throw notFound('webhook subscription')
+  if ((await subscriptions.find(deps.db, workspaceId, id)) === undefined)
+    throw notFound('webhook subscription')
 }

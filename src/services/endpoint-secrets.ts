@@ -25,7 +25,9 @@ export async function decryptEndpointSecrets(
   encrypted: string | null,
 ): Promise<EndpointSecrets> {
   if (encrypted === null) return { headers: {} }
-  return JSON.parse(await deps.keyring.decrypt(encrypted, [workspaceId, endpointId, 'secrets'])) as EndpointSecrets
+  return JSON.parse(
+    await deps.keyring.decrypt(encrypted, [workspaceId, endpointId, 'secrets']),
+  ) as EndpointSecrets
 }
 
 export async function encryptSigningKey(

@@ -54,8 +54,15 @@ export async function listEvents(
   query: PageQuery & events.EventSearch,
 ): Promise<Page<EventSummary & { deliveriesCount: number }>> {
   const { results, ...rest } = await events.list(deps.db, workspaceId, query)
-  const counts = await events.countDeliveries(deps.db, workspaceId, results.map(({ id }) => id))
-  return { ...rest, results: results.map(event => ({ ...event, deliveriesCount: counts.get(event.id) ?? 0 })) }
+  const counts = await events.countDeliveries(
+    deps.db,
+    workspaceId,
+    results.map(({ id }) => id),
+  )
+  return {
+    ...rest,
+    results: results.map(event => ({ ...event, deliveriesCount: counts.get(event.id) ?? 0 })),
+  }
 }
 
 export async function getEvent(
@@ -78,7 +85,12 @@ async function publish(
   const fresh = inputs.map((input): NewEvent => toNewEvent(deps, input))
   const keys = idempotencyKey === undefined ? keysOfIds(inputs) : [keyOfRequest(idempotencyKey, inputs)]
   const ids = await deps.publisher.publish({ workspaceId, events: fresh, keys })
-  return inputs.map(({ service, event }, i) => ({ id: ids[i]!, service, event, createdAt: timeOfId(ids[i]!) }))
+  return inputs.map(({ service, event }, i) => ({
+    id: ids[i]!,
+    service,
+    event,
+    createdAt: timeOfId(ids[i]!),
+  }))
 }
 
 function inputFaults(deps: Deps, input: EventInput, pointer: string): Fault[] {
@@ -106,7 +118,8 @@ function repeatedIdFaults(inputs: readonly EventInput[]): Fault[] {
   const seen = new Set<string>()
   return inputs.flatMap(({ id }, i) => {
     if (id === undefined) return []
-    if (seen.has(id)) return [{ pointer: `/events/${i}/id`, detail: 'is the id of an event before it in this batch' }]
+    if (seen.has(id))
+      return [{ pointer: `/events/${i}/id`, detail: 'is the id of an event before it in this batch' }]
     seen.add(id)
     return []
   })
@@ -125,7 +138,13 @@ function keyOfRequest(key: string, inputs: readonly EventInput[]): RequestKey {
 /** What two requests must share to be the same one: everything of the events, the payload byte for byte. */
 function digestOf(inputs: readonly EventInput[]): Buffer {
   const parts = inputs.flatMap(({ payload, ...rest }) => {
-    const envelope = JSON.stringify([rest.service, rest.event, rest.id ?? null, rest.occurredAt ?? null, payload.length])
+    const envelope = JSON.stringify([
+      rest.service,
+      rest.event,
+      rest.id ?? null,
+      rest.occurredAt ?? null,
+      payload.length,
+    ])
     return [Buffer.from(envelope), payload]
   })
   return hash('sha256', Buffer.concat(parts), 'buffer')

@@ -49,7 +49,7 @@ type Pending = {
 export function createPublisher(deps: { db: Db; queue: Queue; wake: Wake; log: Log }): Publisher {
   const waiting: Pending[] = []
   /** Requests with keys that are being written, by workspace and key: the next one with that key waits for it. */
-  const inFlight = new Map<string, { digest: Buffer; ids: Promise<string[]> }>()
+  const inFlight = new Map<string, InFlight>()
   let writers = 0
 
   function enqueue(request: PublishRequest): Promise<string[]> {
@@ -122,12 +122,11 @@ export function createPublisher(deps: { db: Db; queue: Queue; wake: Wake; log: L
       for (;;) {
         const other = names.map(name => inFlight.get(name)).find(found => found !== undefined)
         if (other === undefined) break
-        const isSame = request.keys.length === 1 && other.digest.equals(request.keys[0]!.bodySha256)
-        if (isSame) return other.ids
+        if (isSameRequest(other.request, request)) return other.ids
         await other.ids.catch(() => undefined) // Its caller hears of it; here only its end matters.
       }
       const ids = enqueue(request)
-      request.keys.forEach(({ bodySha256 }, i) => inFlight.set(names[i]!, { digest: bodySha256, ids }))
+      for (const name of names) inFlight.set(name, { request, ids })
       try {
         return await ids
       } finally {
@@ -135,6 +134,18 @@ export function createPublisher(deps: { db: Db; queue: Queue; wake: Wake; log: L
       }
     },
   }
+}
+
+type InFlight = { request: PublishRequest; ids: Promise<string[]> }
+
+/** Whether one key stands for all events of both, and for the same ones. */
+function isSameRequest(a: PublishRequest, b: PublishRequest): boolean {
+  const [keyOfA, keyOfB] = [wholeKey(a), wholeKey(b)]
+  return keyOfA !== undefined && keyOfB !== undefined && keyOfA.bodySha256.equals(keyOfB.bodySha256)
+}
+
+function wholeKey({ keys, events: { length } }: PublishRequest): RequestKey | undefined {
+  return keys.length === 1 && keys[0]!.eventIndexes.length === length ? keys[0] : undefined
 }
 
 /** What became of a request in its transaction: the id of each event, and which were made before; or why not. */

@@ -100,7 +100,7 @@ async function listTrusts(deps: Deps, issuer: string, organizationId: string | u
 }
 
 function keySetOf(jwks: NonNullable<TrustedIssuer['jwks']>): KeySet {
-  return createLocalJWKSet({ keys: jwks.keys as { kty: string }[] })
+  return createLocalJWKSet({ keys: jwks.keys })
 }
 
 function isNamed(
@@ -185,5 +185,5 @@ function callerOf(row: TrustedIssuer, payload: JWTPayload): TokenCaller {
 function readScopes(payload: JWTPayload, claim: string): Scope[] {
   const value = Object.hasOwn(payload, claim) ? payload[claim] : undefined
   const names: unknown[] = typeof value === 'string' ? value.split(' ') : Array.isArray(value) ? value : []
-  return names.filter(name => typeof name === 'string' && isScope(name)) as Scope[]
+  return names.filter(name => typeof name === 'string' && isScope(name))
 }

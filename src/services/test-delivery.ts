@@ -26,7 +26,11 @@ export type TestDelivery = {
  * Publishes the sample of the subscription's event type to this subscription alone, whatever its filters say, and
  * waits for the first attempt to end, at most for its deadline.
  */
-export async function sendTestDelivery(deps: Deps, workspaceId: string, subscriptionId: string): Promise<TestDelivery> {
+export async function sendTestDelivery(
+  deps: Deps,
+  workspaceId: string,
+  subscriptionId: string,
+): Promise<TestDelivery> {
   const subscription = await getSubscription(deps, workspaceId, subscriptionId)
   const { endpoint } = subscription
   if (subscription.status !== 'active' || endpoint.status !== 'active') {
@@ -56,5 +60,9 @@ export async function sendTestDelivery(deps: Deps, workspaceId: string, subscrip
     }
     await pause(lookIntervalMs)
   }
-  return { eventId: event.id, delivery: await deliveries.find(deps.db, workspaceId, deliveryId), attempt: undefined }
+  return {
+    eventId: event.id,
+    delivery: await deliveries.find(deps.db, workspaceId, deliveryId),
+    attempt: undefined,
+  }
 }

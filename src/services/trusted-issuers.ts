@@ -158,7 +158,7 @@ async function findKeyFault(
 /** By the same way that a token's check takes, so what is stored can be used. */
 async function importKey(key: Record<string, unknown>, algorithm: string): Promise<CryptoKey | undefined> {
   try {
-    const keySet = createLocalJWKSet({ keys: [key as { kty: string }] })
+    const keySet = createLocalJWKSet({ keys: [key] })
     return await keySet({ alg: algorithm })
   } catch {
     // Whatever the reason, the caller's key does not serve with this algorithm; it may with another one.

@@ -69,7 +69,11 @@ export async function createSubscription(
 
   const subscription = await deps.db.transaction(async trx => {
     const version = await bumpVersion(trx, workspaceId)
-    await limitIdentical(deps, trx, workspaceId, { ...input, filtersKey: checked.filters.key, exceptId: ids.subscription })
+    await limitIdentical(deps, trx, workspaceId, {
+      ...input,
+      filtersKey: checked.filters.key,
+      exceptId: ids.subscription,
+    })
     await endpoints.insert(trx, workspaceId, ids.endpoint, {
       url: checked.url!,
       method: input.method ?? 'POST',
@@ -140,7 +144,14 @@ export async function updateSubscription(
       status: patch.status ?? before.status,
     })
     if (patch.signingKey !== undefined) {
-      await replaceSigningKey(deps, trx, workspaceId, before.endpoint.id, patch.signingKey, overlapSecondsDefault)
+      await replaceSigningKey(
+        deps,
+        trx,
+        workspaceId,
+        before.endpoint.id,
+        patch.signingKey,
+        overlapSecondsDefault,
+      )
     }
     if (patch.status === 'active') {
       await endpoints.setStatus(trx, workspaceId, before.endpoint.id, 'active', null)
@@ -180,7 +191,14 @@ export async function rotateSigningKey(
   return deps.db.transaction(async trx => {
     const version = await bumpVersion(trx, workspaceId)
     const { endpoint } = found(await subscriptions.find(trx, workspaceId, id))
-    const overlapEndsAt = await replaceSigningKey(deps, trx, workspaceId, endpoint.id, signingKey, overlapSeconds)
+    const overlapEndsAt = await replaceSigningKey(
+      deps,
+      trx,
+      workspaceId,
+      endpoint.id,
+      signingKey,
+      overlapSeconds,
+    )
     await subscriptions.touchByEndpoint(trx, workspaceId, version, endpoint.id)
     return { signingKey, overlapEndsAt: overlapSeconds === 0 ? undefined : overlapEndsAt }
   })
@@ -231,10 +249,16 @@ async function changeEndpoint(
 function withNewSecrets(before: EndpointSecrets, fields: SubscriptionFields): EndpointSecrets {
   const faults: Fault[] = []
   const headers: Record<string, string> = {}
-  const oldValues = new Map(Object.entries(before.headers).map(([name, value]) => [name.toLowerCase(), value]))
+  const oldValues = new Map(
+    Object.entries(before.headers).map(([name, value]) => [name.toLowerCase(), value]),
+  )
   for (const [name, value] of Object.entries(fields.headers ?? before.headers)) {
     const kept = value === hidden ? oldValues.get(name.toLowerCase()) : value
-    if (kept === undefined) faults.push({ pointer: headerPointer(name), detail: `has no earlier value that "${hidden}" could keep` })
+    if (kept === undefined)
+      faults.push({
+        pointer: headerPointer(name),
+        detail: `has no earlier value that "${hidden}" could keep`,
+      })
     else headers[name] = kept
   }
   const isPasswordKept = fields.auth === undefined || fields.auth?.password === hidden
@@ -256,7 +280,8 @@ function checkFields(deps: Deps, service: string, event: string, fields: Subscri
     if ('fault' in target) faults.push({ pointer: '/url', detail: target.fault })
     else url = target.href
   }
-  for (const { name, detail } of checkHeaders(fields.headers ?? {})) faults.push({ pointer: headerPointer(name), detail })
+  for (const { name, detail } of checkHeaders(fields.headers ?? {}))
+    faults.push({ pointer: headerPointer(name), detail })
   for (const { name, detail } of checkParams(fields.params ?? {})) {
     faults.push({ pointer: name === '' ? '/params' : `/params/${escapePointer(name)}`, detail })
   }

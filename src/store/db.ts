@@ -79,7 +79,8 @@ const parsedStatements = new Map<string, Parsed>()
  */
 async function run<Row>(db: Db, sql: string, bindings: Bindings) {
   const positional = toPositional({ sql, bindings })
-  return (await db.raw(positional.sql, positional.values)) as { rows: Row[]; rowCount: number | null }
+  const result: { rows: Row[]; rowCount: number | null } = await db.raw(positional.sql, positional.values)
+  return result
 }
 
 /** The statement as knex takes it: a `?` for each value. */

@@ -4,7 +4,6 @@
  */
 
 import dgram from 'node:dgram'
-import type { AddressInfo } from 'node:net'
 import { once } from 'node:events'
 
 /** What one pair of questions (A and AAAA) is answered; `silence` never comes. */
@@ -37,7 +36,7 @@ export async function startNameServer(script: Record<string, NameAnswer[]>): Pro
   })
   socket.bind(0, '127.0.0.1')
   await once(socket, 'listening')
-  const { port } = socket.address() as AddressInfo
+  const { port } = socket.address()
 
   return {
     servers: [`127.0.0.1:${port}`],

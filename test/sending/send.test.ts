@@ -241,7 +241,7 @@ describe('what is not dialled', () => {
     it(`is a request with ${JSON.stringify(headers)}`, async () => {
       await using receiver = await startRawReceiver(socket => socket.write(httpResponse(200)))
       await using sender = startSender()
-      const result = await sender.send(post(receiver.origin, { headers: headers as Record<string, string> }))
+      const result = await sender.send(post(receiver.origin, { headers: headers }))
       expect(expectFault(result)).to.include({ fault: 'protocol_error', requestsCount: 0 })
       expect([sender.dialled.length, receiver.connectionsCount]).to.deep.equal([0, 0])
     })

@@ -34,7 +34,11 @@ function accessKeyRoutes({ prefix, access, suffix, owner }: Level): Route[] {
       body: 'access-key-create',
       replies: { 201: 'access-key-created' },
       async handle(request) {
-        const { name, scopes, expiresAt } = request.body as { name: string; scopes: Scope[]; expiresAt?: string }
+        const { name, scopes, expiresAt } = request.body as {
+          name: string
+          scopes: Scope[]
+          expiresAt?: string
+        }
         const input = { name, scopes, expiresAt: expiresAt === undefined ? null : new Date(expiresAt) }
         const made = await accessKeys.createAccessKey(request.deps, request.caller, owner(request), input)
         return { status: 201, body: { ...presentAccessKey(made.key), secret: made.secret } }
@@ -80,7 +84,12 @@ function trustedIssuerRoutes({ prefix, access, suffix, owner }: Level): Route[] 
       replies: { 201: 'trusted-issuer' },
       async handle(request) {
         const input = request.body as trustedIssuers.TrustedIssuerInput
-        const made = await trustedIssuers.createTrustedIssuer(request.deps, request.caller, owner(request), input)
+        const made = await trustedIssuers.createTrustedIssuer(
+          request.deps,
+          request.caller,
+          owner(request),
+          input,
+        )
         return { status: 201, body: presentTrustedIssuer(made) }
       },
     },
@@ -93,7 +102,11 @@ function trustedIssuerRoutes({ prefix, access, suffix, owner }: Level): Route[] 
       query: 'page-query',
       replies: { 200: 'trusted-issuers-page' },
       async handle(request) {
-        const page = await trustedIssuers.listTrustedIssuers(request.deps, owner(request), request.query as PageQuery)
+        const page = await trustedIssuers.listTrustedIssuers(
+          request.deps,
+          owner(request),
+          request.query as PageQuery,
+        )
         return { status: 200, body: presentPage(page, presentTrustedIssuer) }
       },
     },
@@ -112,6 +125,9 @@ function trustedIssuerRoutes({ prefix, access, suffix, owner }: Level): Route[] 
   ]
 }
 
-export const organizationAccess = [...accessKeyRoutes(organizationLevel), ...trustedIssuerRoutes(organizationLevel)]
+export const organizationAccess = [
+  ...accessKeyRoutes(organizationLevel),
+  ...trustedIssuerRoutes(organizationLevel),
+]
 
 export const workspaceAccess = [...accessKeyRoutes(workspaceLevel), ...trustedIssuerRoutes(workspaceLevel)]

@@ -17,7 +17,10 @@ export const listDeliveries: Route = {
   replies: { 200: 'deliveries-page' },
   async handle({ deps, workspaceId, query }) {
     const { since, until, ...search } = query as PageQuery & Record<string, string | undefined>
-    const page = await deliveries.listDeliveries(deps, workspaceId, { ...(search as PageQuery), ...moments(since, until) })
+    const page = await deliveries.listDeliveries(deps, workspaceId, {
+      ...(search as PageQuery),
+      ...moments(since, until),
+    })
     return { status: 200, body: presentPage(page, presentDelivery) }
   },
 }

@@ -4,7 +4,13 @@ import { invalid } from '../../errors.ts'
 import { listDeliveriesOfEvent } from '../../services/deliveries.ts'
 import * as events from '../../services/events.ts'
 import type { PageQuery } from '../../store/db.ts'
-import { eventText, presentAcceptedEvent, presentDelivery, presentEventSummary, presentPage } from '../present.ts'
+import {
+  eventText,
+  presentAcceptedEvent,
+  presentDelivery,
+  presentEventSummary,
+  presentPage,
+} from '../present.ts'
 import type { Route, RouteRequest } from '../route.ts'
 
 const publish = { level: 'workspace', scope: 'events:publish' } as const
@@ -59,7 +65,10 @@ export const listEvents: Route = {
   replies: { 200: 'events-page' },
   async handle({ deps, workspaceId, query }) {
     const { since, until, ...search } = query as PageQuery & Record<string, string | undefined>
-    const page = await events.listEvents(deps, workspaceId, { ...(search as PageQuery), ...moments(since, until) })
+    const page = await events.listEvents(deps, workspaceId, {
+      ...(search as PageQuery),
+      ...moments(since, until),
+    })
     return { status: 200, body: presentPage(page, presentEventSummary) }
   },
 }
@@ -90,8 +99,14 @@ export const listEventDeliveries: Route = {
   },
 }
 
-export function moments(since: string | undefined, until: string | undefined): { since?: Date; until?: Date } {
-  return { ...(since === undefined ? {} : { since: moment(since) }), ...(until === undefined ? {} : { until: moment(until) }) }
+export function moments(
+  since: string | undefined,
+  until: string | undefined,
+): { since?: Date; until?: Date } {
+  return {
+    ...(since === undefined ? {} : { since: moment(since) }),
+    ...(until === undefined ? {} : { until: moment(until) }),
+  }
 }
 
 /** Ids hold no time before 1970 (RFC 9562 §5.7): nothing is older, so an earlier moment stands for that one. */

@@ -43,7 +43,10 @@ export const getOrganization: Route = {
   access: { level: 'organization', scope: undefined },
   replies: { 200: 'organization' },
   async handle({ deps, organizationId }) {
-    return { status: 200, body: presentOrganization(await organizations.getOrganization(deps, organizationId)) }
+    return {
+      status: 200,
+      body: presentOrganization(await organizations.getOrganization(deps, organizationId)),
+    }
   },
 }
 
@@ -110,7 +113,10 @@ export const getWorkspace: Route = {
   access: { level: 'workspace', scope: undefined },
   replies: { 200: 'workspace' },
   async handle({ deps, organizationId, workspaceId }) {
-    return { status: 200, body: presentWorkspace(await workspaces.getWorkspace(deps, organizationId, workspaceId)) }
+    return {
+      status: 200,
+      body: presentWorkspace(await workspaces.getWorkspace(deps, organizationId, workspaceId)),
+    }
   },
 }
 

@@ -46,7 +46,12 @@ export const listSubscriptions: Route = {
   query: 'webhook-subscriptions-query',
   replies: { 200: 'webhook-subscriptions-page' },
   async handle({ deps, workspaceId, query }) {
-    const search = query as PageQuery & { service?: string; event?: string; status?: SubscriptionStatus; url?: string }
+    const search = query as PageQuery & {
+      service?: string
+      event?: string
+      status?: SubscriptionStatus
+      url?: string
+    }
     const page = await subscriptions.listSubscriptions(deps, workspaceId, search)
     return { status: 200, body: presentPage(page, item => presentSubscription(deps.config, item)) }
   },
@@ -130,7 +135,12 @@ export const listSubscriptionLogs: Route = {
   query: 'logs-query',
   replies: { 200: 'logs-page' },
   async handle({ deps, workspaceId, id, query }) {
-    const page = await listLogs(deps, workspaceId, id, query as PageQuery & { executionStatus?: DeliveryStatus })
+    const page = await listLogs(
+      deps,
+      workspaceId,
+      id,
+      query as PageQuery & { executionStatus?: DeliveryStatus },
+    )
     return { status: 200, body: presentPage(page, presentLogEntry) }
   },
 }
@@ -146,7 +156,10 @@ export const listSubscriptionLogDetails: Route = {
   async handle({ deps, workspaceId, id, query }) {
     const { requestId } = query as { requestId: string }
     const attempts = await listLogDetails(deps, workspaceId, id, requestId)
-    return { status: 200, body: { results: attempts.map(attempt => ({ requestId, attempt: presentAttempt(attempt) })) } }
+    return {
+      status: 200,
+      body: { results: attempts.map(attempt => ({ requestId, attempt: presentAttempt(attempt) })) },
+    }
   },
 }
 
@@ -159,6 +172,9 @@ export const listAvailableWebhooks: Route = {
   query: 'available-webhooks-query',
   replies: { 200: 'available-webhooks' },
   async handle({ deps, query }) {
-    return { status: 200, body: presentAvailableWebhooks(deps.catalogue, (query as { service?: string }).service) }
+    return {
+      status: 200,
+      body: presentAvailableWebhooks(deps.catalogue, (query as { service?: string }).service),
+    }
   },
 }
