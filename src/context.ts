@@ -57,6 +57,7 @@ export async function createContext(config: Config, overrides: ContextOverrides 
 
     const queue = await startQueue({
       url,
+      db,
       supervise: runsWorker,
       onError: error => log.warn({ err: error }, 'queue.error'),
     })

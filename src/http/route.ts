@@ -3,6 +3,7 @@
  * what happens with a request: authenticate, authorize, check, handle, check again.
  */
 import { strict as assert } from 'node:assert'
+import type { IncomingMessage } from 'node:http'
 import type { Context } from 'koa'
 import type { Deps } from '../deps.ts'
 import { hasScope, isWithin, type Caller, type Scope } from '../domain/access.ts'
@@ -26,6 +27,8 @@ export type Route = {
   /** Names of schemas in `schemas/`. */
   query?: string
   body?: string
+  /** A request without any body is taken for `{}`. Default: it is refused. */
+  isBodyOptional?: true
   /** Parts of the body that are kept as bytes. */
   rawPaths?: RawPaths
   bodyBytesMax?: (config: Deps['config']) => number
@@ -193,6 +196,7 @@ function sealNextPage({ body }: Reply, list: string): void {
 }
 
 async function readJson(route: Route, ctx: Context, deps: Deps): Promise<unknown> {
+  if (route.isBodyOptional && !hasBody(ctx.req)) return {}
   requireJson(ctx.req.headers['content-type'])
   const bytes = await readBody(ctx.req, {
     bytesMax: route.bodyBytesMax?.(deps.config) ?? bodyBytesMaxDefault,
@@ -201,6 +205,11 @@ async function readJson(route: Route, ctx: Context, deps: Deps): Promise<unknown
   const faults = validateBody(route.body!, body)
   if (faults.length > 0) throw invalid(faults)
   return body
+}
+
+/** RFC 9112 §6: what of these headers is there says whether a body follows. */
+function hasBody({ headers }: IncomingMessage): boolean {
+  return headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) > 0
 }
 
 /** Undefined only where it was not sent: an empty header is one that says something wrong. */

@@ -6,7 +6,7 @@ import { strict as assert } from 'node:assert'
 import type { Knex } from 'knex'
 import { PgBoss, fromKnex } from 'pg-boss'
 import { hashedId } from '../ids.ts'
-import { toPositional, type Db, type Statement } from '../store/db.ts'
+import { preparedName, toPositional, type Db, type Statement } from '../store/db.ts'
 
 export const queueNames = ['match-events', 'attempt-deliveries', 'release-deliveries'] as const
 export type QueueName = (typeof queueNames)[number]
@@ -65,6 +65,8 @@ export type Queue = {
 
 export type QueueOptions = {
   url: string
+  /** Runs what belongs to our own transactions, and the hot path. */
+  db: Db
   /** Whether this process looks after the jobs of dead workers; processes that only serve the API do not. */
   supervise: boolean
   onError: (error: Error) => void
@@ -132,8 +134,7 @@ export async function startQueue(options: QueueOptions): Promise<Queue> {
     async enqueueMatches(db, jobs, beside) {
       assert(jobs.length > 0 || beside === undefined, 'what stands beside jobs needs jobs')
       if (jobs.length === 0) return
-      const through = beside === undefined ? fromKnex(db) : fromKnex({ raw: rawBeside(db, beside) })
-      await boss.insert('match-events', jobs.map(toMatchInsert), { db: through })
+      await boss.insert('match-events', jobs.map(toMatchInsert), { db: through(db, beside) })
     },
     async enqueueAttempts(trx, jobs) {
       if (jobs.length === 0) return
@@ -143,21 +144,25 @@ export async function startQueue(options: QueueOptions): Promise<Queue> {
         // Seconds and never a date: a date would carry this machine's clock into the database's schedule.
         startAfter: Math.max(0, Math.ceil(delaySeconds)),
       }))
-      await boss.insert('attempt-deliveries', inserts, { db: fromKnex(trx) })
+      await boss.insert('attempt-deliveries', inserts, { db: through(trx) })
     },
     async enqueueRelease(trx, data) {
       const inserts = releaseDelaysSeconds.map(startAfter => ({ data, startAfter }))
-      await boss.insert('release-deliveries', inserts, { db: fromKnex(trx) })
+      await boss.insert('release-deliveries', inserts, { db: through(trx) })
     },
     async claim<Name extends QueueName>(name: Name, max: number) {
       assert(max > 0, 'a claim asks for at least one job')
-      return boss.fetch<JobData[Name]>(name, { batchSize: max }) as Promise<Claimed<Name>[]>
+      // The limit is part of the statement's text: by powers of two there are only a few statements to prepare.
+      const batchSize = 2 ** Math.floor(Math.log2(max))
+      return boss.fetch<JobData[Name]>(name, { batchSize, db: through(options.db) }) as Promise<
+        Claimed<Name>[]
+      >
     },
-    async touch(name, jobs, trx) {
-      return settledIds(await boss.touch(name, jobAttempts(jobs), within(trx)))
+    async touch(name, jobs, trx = options.db) {
+      return settledIds(await boss.touch(name, jobAttempts(jobs), { db: through(trx) }))
     },
-    async complete(name, jobs, trx) {
-      return settledIds(await boss.complete(name, jobAttempts(jobs), null, within(trx)))
+    async complete(name, jobs, trx = options.db) {
+      return settledIds(await boss.complete(name, jobAttempts(jobs), null, { db: through(trx) }))
     },
     async fail(name, jobs) {
       await boss.fail(name, jobAttempts(jobs))
@@ -187,11 +192,19 @@ function attemptJobId({ deliveryId, scheduleNumber }: AttemptJob): string {
   return hashedId(`attempt/${deliveryId}/${scheduleNumber}`)
 }
 
-/** Runs what pg-boss says with another statement as its first common table expression. */
-function rawBeside(db: Db, beside: Statement) {
-  const { sql, values } = toPositional(beside)
-  return async <Row>(text: string, bindings?: readonly unknown[]): Promise<{ rows: Row[] }> =>
-    db.raw(`with beside as (${sql}) ${text}`, [...values, ...(bindings ?? [])] as Knex.Value[])
+/**
+ * Lets pg-boss run one call over our own connection, prepared: its statements are long, and planning one took several
+ * times what running it does. With `beside`, that statement comes along as the first common table expression.
+ */
+function through(db: Db, beside?: Statement) {
+  const first = beside && toPositional(beside)
+  return fromKnex({
+    async raw<Row>(text: string, bindings: readonly unknown[] = []): Promise<{ rows: Row[] }> {
+      const sql = first === undefined ? text : `with beside as (${first.sql}) ${text}`
+      const values = [...(first?.values ?? []), ...bindings] as Knex.Value[]
+      return db.raw(sql, values).options({ name: preparedName(sql) })
+    },
+  })
 }
 
 /** The next step of a fan-out has an id of its own making, so that a step that runs twice makes it once. */
@@ -199,10 +212,6 @@ function toMatchInsert(data: MatchJob) {
   return data.afterSubscriptionId === undefined
     ? { data }
     : { data, id: hashedId(`match/${data.eventIds.join()}/${data.afterSubscriptionId}`) }
-}
-
-function within(trx: Db | undefined) {
-  return trx === undefined ? {} : { db: fromKnex(trx) }
 }
 
 function jobAttempts(jobs: readonly Claimed[]) {

@@ -113,7 +113,10 @@ export async function listSubscriptions(
   workspaceId: string,
   query: PageQuery & { service?: string; event?: string; status?: SubscriptionStatus; url?: string },
 ): Promise<Page<Subscription>> {
-  return subscriptions.list(deps.db, workspaceId, query)
+  const target = query.url === undefined ? undefined : parseTargetUrl(query.url, deps.targetRules)
+  // URLs are stored normalised: the spelling that a subscription was created with finds it too.
+  const search = target !== undefined && 'href' in target ? { ...query, url: target.href } : query
+  return subscriptions.list(deps.db, workspaceId, search)
 }
 
 export async function getSubscription(deps: Deps, workspaceId: string, id: string): Promise<Subscription> {

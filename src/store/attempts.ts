@@ -1,7 +1,7 @@
 /** Attempts that have ended. Appended once; those on the wire are in store/flights.ts. */
 import type { Attempt } from '../domain/delivery.ts'
 import { boolArray, byteaArray, int4Array, textArray, timestamptzArray, uuidArray } from './arrays.ts'
-import { rows, type Db } from './db.ts'
+import { runPrepared, type Db } from './db.ts'
 
 /** An attempt to be written; the headers of its request come as lines of `name: value`. */
 export type NewAttempt = Omit<Attempt, 'request'> & { method: string; url: string; requestHeaders: string }
@@ -26,7 +26,7 @@ export async function insertMany(db: Db, attempts: readonly NewAttempt[]): Promi
            response_status = excluded.response_status, response_headers = excluded.response_headers,
            response_body = excluded.response_body, response_is_truncated = excluded.response_is_truncated
      where attempts.outcome = 'interrupted' and excluded.outcome = 'superseded'`
-  await rows(db, sql, {
+  await runPrepared(db, sql, {
     workspaceIds: uuidArray(attempts.map(attempt => attempt.workspaceId)),
     deliveryIds: uuidArray(attempts.map(attempt => attempt.deliveryId)),
     numbers: int4Array(attempts.map(attempt => attempt.number)),
@@ -73,7 +73,9 @@ export async function listByDeliveries(
       from attempts
      where workspace_id = :workspaceId and delivery_id = any(:deliveryIds::uuid[])
      order by delivery_id, number`
-  return (await rows<AttemptRow>(db, sql, { workspaceId, deliveryIds: uuidArray(deliveryIds) })).map(fromRow)
+  return (await runPrepared<AttemptRow>(db, sql, { workspaceId, deliveryIds: uuidArray(deliveryIds) })).map(
+    fromRow,
+  )
 }
 
 function fromRow(row: AttemptRow): Attempt {

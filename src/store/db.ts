@@ -2,6 +2,7 @@
  * The connection to PostgreSQL and what every store file needs: typed rows, pages, migrations.
  */
 import { strict as assert } from 'node:assert'
+import { hash } from 'node:crypto'
 import { readdir } from 'node:fs/promises'
 import knexPackage, { type Knex } from 'knex'
 import pg from 'pg'
@@ -65,6 +66,27 @@ export async function firstRow<Row>(db: Db, sql: string, bindings: Bindings = {}
 /** How many rows a statement changed. */
 export async function affected(db: Db, sql: string, bindings: Bindings = {}): Promise<number> {
   return (await run(db, sql, bindings)).rowCount ?? 0
+}
+
+/**
+ * Runs a statement of the hot path, prepared once per connection: parsing and planning it each time costs more than
+ * small batches of rows do. For statements whose plan does not depend on their values.
+ */
+export async function runPrepared<Row = unknown>(db: Db, sql: string, bindings: Bindings): Promise<Row[]> {
+  const positional = toPositional({ sql, bindings })
+  const result: { rows: Row[] } = await db
+    .raw(positional.sql, positional.values)
+    .options({ name: preparedName(positional.sql) })
+  return result.rows
+}
+
+const preparedNames = new Map<string, string>()
+
+/** The name under which a statement is prepared: the same in every process, and another when its text changes. */
+export function preparedName(sql: string): string {
+  let name = preparedNames.get(sql)
+  if (name === undefined) preparedNames.set(sql, (name = `hookseal_${hash('sha1', sql).slice(0, 24)}`))
+  return name
 }
 
 /** A statement that is not run alone: see `enqueueMatches` in queue/queue.ts. */

@@ -5,7 +5,17 @@
 import type { Delivery, DeliveryState, DeliveryStatus, PendingDelivery } from '../domain/delivery.ts'
 import { float8Array, int4Array, textArray, uuidArray } from './arrays.ts'
 import { firstIdAt } from '../ids.ts'
-import { affected, firstRow, pageStart, rows, toPage, type Db, type Page, type PageQuery } from './db.ts'
+import {
+  affected,
+  firstRow,
+  pageStart,
+  rows,
+  runPrepared,
+  toPage,
+  type Db,
+  type Page,
+  type PageQuery,
+} from './db.ts'
 import { deliveryIdRange } from './events.ts'
 
 const columns = /* sql */ `
@@ -31,7 +41,7 @@ export async function insertMany(db: Db, deliveries: readonly DeliveryState[]): 
                  status_reason, attempts_count, interruptions_count, schedule_number, next_in, last_outcome,
                  last_response_status)
     on conflict do nothing`
-  await rows(db, sql, {
+  await runPrepared(db, sql, {
     eventIds: uuidArray(deliveries.map(delivery => delivery.eventId)),
     subscriptionIds: uuidArray(deliveries.map(delivery => delivery.subscriptionId)),
     endpointIds: uuidArray(deliveries.map(delivery => delivery.endpointId)),
@@ -48,8 +58,11 @@ export async function updateMany(db: Db, deliveries: readonly DeliveryState[]): 
     update deliveries d
        set status = n.status, held_by = n.held_by, status_reason = n.status_reason, attempts_count = n.attempts_count,
            interruptions_count = n.interruptions_count, schedule_number = n.schedule_number,
-           next_attempt_at = now() + n.next_in * interval '1 second', last_outcome = n.last_outcome,
-           last_response_status = n.last_response_status, updated_at = now()
+           next_attempt_at = now() + n.next_in * interval '1 second', updated_at = now(),
+           -- Without an attempt (it was held, or given back) what the last one came to still holds.
+           last_outcome = coalesce(n.last_outcome, d.last_outcome),
+           last_response_status = case when n.last_outcome is null then d.last_response_status
+                                       else n.last_response_status end
       from unnest(:workspaceIds::uuid[], :ids::uuid[], :statuses::text[], :heldBys::text[], :reasons::text[],
                   :attemptsCounts::integer[], :interruptionsCounts::integer[], :scheduleNumbers::integer[],
                   :nextIns::float8[], :lastOutcomes::text[], :lastStatuses::integer[])
@@ -59,7 +72,7 @@ export async function updateMany(db: Db, deliveries: readonly DeliveryState[]): 
        and d.id = n.id
        and d.id = any(:ids::uuid[])
        and d.status = 'pending'`
-  await rows(db, sql, stateArrays(deliveries))
+  await runPrepared(db, sql, stateArrays(deliveries))
 }
 
 function stateArrays(deliveries: readonly DeliveryState[]) {

@@ -2,7 +2,16 @@
 import type { EventSummary, NewEvent, StoredEvent } from '../domain/event.ts'
 import { byteaArray, textArray, timestamptzArray, uuidArray } from './arrays.ts'
 import { firstIdAt } from '../ids.ts'
-import { pageStart, rows, toPage, type Db, type Page, type PageQuery, type Statement } from './db.ts'
+import {
+  pageStart,
+  rows,
+  runPrepared,
+  toPage,
+  type Db,
+  type Page,
+  type PageQuery,
+  type Statement,
+} from './db.ts'
 
 export type WorkspaceEvent = NewEvent & { workspaceId: string }
 
@@ -44,7 +53,7 @@ export async function listByIds(db: Db, workspaceId: string, ids: readonly strin
       from events
      where workspace_id = :workspaceId and id = any(:ids::uuid[])
      order by id`
-  return rows(db, sql, { workspaceId, ids: uuidArray(ids) })
+  return runPrepared(db, sql, { workspaceId, ids: uuidArray(ids) })
 }
 
 export async function find(db: Db, workspaceId: string, id: string): Promise<StoredEvent | undefined> {

@@ -4,7 +4,7 @@
  */
 import type { BodyFormat } from '../domain/body.ts'
 import { int4Array, textArray, uuidArray } from './arrays.ts'
-import { rows, type Db } from './db.ts'
+import { rows, runPrepared, type Db } from './db.ts'
 
 export type FlightEntry = {
   deliveryId: string
@@ -23,7 +23,7 @@ export async function insert(db: Db, flight: Flight): Promise<void> {
     values (:id, :workspaceId, :startedAt, :deliveryIds::uuid[], :eventIds::uuid[], :subscriptionIds::uuid[],
             :formats::text[], :numbers::integer[])`
   const { id, workspaceId, startedAt, entries } = flight
-  await rows(db, sql, {
+  await runPrepared(db, sql, {
     id,
     workspaceId,
     startedAt,
@@ -36,7 +36,7 @@ export async function insert(db: Db, flight: Flight): Promise<void> {
 }
 
 export async function removeMany(db: Db, ids: readonly string[]): Promise<void> {
-  await rows(db, /* sql */ `delete from flights where id = any(:ids::uuid[])`, { ids: uuidArray(ids) })
+  await runPrepared(db, /* sql */ `delete from flights where id = any(:ids::uuid[])`, { ids: uuidArray(ids) })
 }
 
 /** An attempt on the wire, with what its endpoint is now. */

@@ -1,7 +1,17 @@
 /** Workspaces: the unit of isolation, and the version by which changes of subscriptions are ordered. */
 import type { Workspace } from '../domain/tenancy.ts'
 import { uuidArray } from './arrays.ts'
-import { affected, firstRow, pageStart, rows, toPage, type Db, type Page, type PageQuery } from './db.ts'
+import {
+  affected,
+  firstRow,
+  pageStart,
+  rows,
+  runPrepared,
+  toPage,
+  type Db,
+  type Page,
+  type PageQuery,
+} from './db.ts'
 
 const columns = `id, organization_id as "organizationId", name, created_at as "createdAt", updated_at as "updatedAt"`
 
@@ -83,5 +93,5 @@ export type WorkspaceVersion = { id: string; version: number; isDeleted: boolean
 export async function listVersions(db: Db, workspaceIds: readonly string[]): Promise<WorkspaceVersion[]> {
   const sql = /* sql */ `
     select id, version, deleted_at is not null as "isDeleted" from workspaces where id = any(:ids::uuid[])`
-  return rows(db, sql, { ids: uuidArray(workspaceIds) })
+  return runPrepared(db, sql, { ids: uuidArray(workspaceIds) })
 }

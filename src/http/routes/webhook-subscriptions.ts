@@ -105,6 +105,7 @@ export const rotateSigningKey: Route = {
   summary: 'Replace the signing key; the old one signs too for the overlap',
   access: write,
   body: 'rotate-signing-key',
+  isBodyOptional: true,
   replies: { 200: 'signing-key-rotated' },
   async handle({ deps, workspaceId, id, body }) {
     const input = body as { overlapSeconds?: number; signingKey?: string }
