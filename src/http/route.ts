@@ -182,12 +182,9 @@ function readQuery(route: Route, ctx: Context): Record<string, unknown> {
 }
 
 /** The list that a request pages through: the same one under both forms of a path, and for pages of any size. */
-function listOf(
-  route: Route,
-  ids: readonly string[],
-  { limit: _, pageToken: __, ...filters }: Record<string, unknown>,
-): string {
-  return JSON.stringify([route.operationId, ids, Object.entries(filters).sort()])
+function listOf(route: Route, ids: readonly string[], query: Record<string, unknown>): string {
+  const filters = Object.entries(query).filter(([name]) => name !== 'limit' && name !== 'pageToken')
+  return JSON.stringify([route.operationId, ids, filters.toSorted(([a], [b]) => (a < b ? -1 : 1))])
 }
 
 function sealNextPage({ body }: Reply, list: string): void {

@@ -9,7 +9,7 @@ import type { NewEvent } from '../domain/event.ts'
 import type { Log } from '../log.ts'
 import type { MatchJob, Queue } from '../queue/queue.ts'
 import type { Wake } from '../queue/wake.ts'
-import { isTransient, pgCode, pgCodes, type Db } from '../store/db.ts'
+import { isTransient, limitLockWait, pgCode, pgCodes, type Db } from '../store/db.ts'
 import * as events from '../store/events.ts'
 import * as idempotencyKeys from '../store/idempotency-keys.ts'
 
@@ -180,7 +180,7 @@ async function claimKeys(trx: Db, requests: readonly PublishRequest[]): Promise<
     ({ request }) => request.workspaceId,
   )
 
-  await trx.raw(`set local lock_timeout = ${keyWaitMs}`)
+  await limitLockWait(trx, keyWaitMs)
   for (const [workspaceId, entries] of [...byWorkspace].sort(([a], [b]) => (a < b ? -1 : 1))) {
     entries.sort((a, b) => (a.key < b.key ? -1 : 1))
     const claimed = await idempotencyKeys.claim(

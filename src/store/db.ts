@@ -144,12 +144,14 @@ export function isTransient(error: unknown): boolean {
   return code === pgCodes.serializationFailure || code === pgCodes.deadlockDetected
 }
 
+/** pg gives a connection that breaks under a statement no code, and knex puts the statement before its message. */
+const lostConnection = /Connection terminated|timeout expired|has encountered a connection error/
+
 /** The database cannot be used just now: not reached, shutting down, read-only, out of space, or too busy. */
 export function isUnavailable(error: unknown): boolean {
   if (error instanceof knexPackage.KnexTimeoutError) return true
   const code = pgCode(error) ?? (error as { code?: unknown } | undefined)?.code
-  if (typeof code !== 'string')
-    return /^Connection terminated|^timeout expired/.test((error as Error | undefined)?.message ?? '')
+  if (typeof code !== 'string') return lostConnection.test((error as Error | undefined)?.message ?? '')
   return /^(08|53|57P|25006|55P03|40001|40P01|57014|ECONN|EPIPE|ENOENT|ETIMEDOUT|EAI_)/.test(code)
 }
 
@@ -234,6 +236,11 @@ export async function tryLock(trx: Db, lock: number): Promise<boolean> {
     { lock },
   )
   return row!.isLocked
+}
+
+/** Ends what waits longer than this for a row's lock in the transaction with `pgCodes.lockNotAvailable`. */
+export async function limitLockWait(trx: Db, waitMs: number): Promise<void> {
+  await rows(trx, `select set_config('lock_timeout', :waitMs, true)`, { waitMs: String(waitMs) })
 }
 
 /** True while a migration of this version is missing: the process is not ready to serve. */
