@@ -2,6 +2,7 @@
  * The settings: one table, read once from an environment. All faults are found before anything starts and are
  * reported together. `process.env` appears nowhere else but in the entry files that pass it here.
  */
+import { isIP } from 'node:net'
 import { checkCidrs } from './domain/address.ts'
 import { retryPolicyNames, type RetryPolicy } from './domain/retry.ts'
 import { parseEncryptionKeys, type EncryptionKey } from './keyring.ts'
@@ -48,8 +49,13 @@ type Parsed<Value> = { value: Value } | { fault: string }
 type SettingOf<Value> = Setting & { parse: (text: string) => Parsed<Value> }
 
 const table = {
-  host: setting('HOST', '127.0.0.1', 'Address to listen on.', text),
-  port: setting('PORT', '3000', 'Port to listen on.', integer(1, 65_535)),
+  host: setting('HOST', '127.0.0.1', 'Address or host name to listen on.', host),
+  port: setting(
+    'PORT',
+    '3000',
+    'Port to listen on; a worker answers health checks there, so on one machine each process needs its own.',
+    integer(1, 65_535),
+  ),
   publicUrl: setting(
     'PUBLIC_URL',
     '',
@@ -106,7 +112,7 @@ const table = {
     'DNS_SERVERS',
     '',
     "Name servers for deliveries, as address or address:port. Empty: the system's.",
-    list,
+    nameServers,
   ),
   eventBytesMax: setting(
     'EVENT_BYTES_MAX',
@@ -183,7 +189,8 @@ export function readConfig(env: Readonly<Record<string, string | undefined>>): C
     else values[key] = parsed.value
   }
   const config = values as Config
-  if (config.databaseUrl !== undefined) {
+  // Whether it was given, and not whether it is right: so that all faults come in one report.
+  if ((env['DATABASE_URL']?.trim() ?? '') !== '') {
     // Keys made by one process would be unknown to the others on the same database.
     if (config.operatorKey === undefined && !faultIn(faults, 'OPERATOR_KEY')) {
       faults.push('OPERATOR_KEY: is required with DATABASE_URL; give 32 or more random characters.')
@@ -191,7 +198,7 @@ export function readConfig(env: Readonly<Record<string, string | undefined>>): C
     if (config.encryptionKeys === undefined && !faultIn(faults, 'ENCRYPTION_KEYS')) {
       faults.push('ENCRYPTION_KEYS: is required with DATABASE_URL; give k1:$(openssl rand -base64 32).')
     }
-  } else if (config.role !== undefined && config.role !== 'all' && !faultIn(faults, 'DATABASE_URL')) {
+  } else if (config.role !== undefined && config.role !== 'all') {
     faults.push(`DATABASE_URL: is required for ROLE=${config.role}, since the processes share one database.`)
   }
   if (faults.length > 0) throw new ConfigError(faults)
@@ -264,18 +271,44 @@ function oneOf<const Value extends string>(values: readonly Value[]): (text: str
   }
 }
 
-function list(given: string): Parsed<readonly string[]> {
-  return {
-    value: given
-      .split(',')
-      .map(entry => entry.trim())
-      .filter(entry => entry !== ''),
-  }
+function host(given: string): Parsed<string> {
+  const isHost = !/[/?#@\s\\]/.test(given) && URL.canParse(`http://${bracketed(given)}:1`)
+  return isHost ? { value: given } : { fault: `"${given}" is neither an address nor a host name.` }
+}
+
+/** Each as an address, IPv6 in brackets where a port follows. */
+function nameServers(given: string): Parsed<readonly string[]> {
+  const entries = splitList(given)
+  const wrong = entries.filter(entry => !isNameServer(entry))
+  return wrong.length === 0
+    ? { value: entries }
+    : {
+        fault: `${wrong.map(entry => `"${entry}"`).join(', ')}: write an address, or address:port, such as 10.0.0.2:53.`,
+      }
+}
+
+function isNameServer(entry: string): boolean {
+  if (isIP(entry) !== 0) return true
+  const parts = /^(?:\[(?<v6>[^\]]+)\]|(?<v4>[^:]+)):(?<port>\d{1,5})$/.exec(entry)?.groups
+  if (parts === undefined) return false
+  const port = Number(parts['port'])
+  return (
+    port >= 1 &&
+    port <= 65_535 &&
+    (parts['v6'] === undefined ? isIP(parts['v4'] ?? '') === 4 : isIP(parts['v6']) === 6)
+  )
+}
+
+function splitList(given: string): readonly string[] {
+  return given
+    .split(',')
+    .map(entry => entry.trim())
+    .filter(entry => entry !== '')
 }
 
 function cidrs(given: string): Parsed<readonly string[]> {
-  const entries = (list(given) as { value: readonly string[] }).value
-  const faults = checkCidrs([...entries])
+  const entries = splitList(given)
+  const faults = checkCidrs(entries)
   return faults.length > 0 ? { fault: faults.join(' ') } : { value: entries }
 }
 
@@ -288,7 +321,8 @@ function httpUrl(given: string): Parsed<string> {
     url.search !== '' ||
     url.hash !== ''
   ) {
-    return { fault: `"${given}" is not a plain http or https URL.` }
+    // Not repeated: it may hold a password.
+    return { fault: 'is not a plain http or https URL, such as https://hooks.example.com.' }
   }
   return { value: url.href.replace(/\/$/, '') }
 }

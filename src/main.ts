@@ -27,7 +27,7 @@ const server = createHttpServer(deps, config.role === 'worker' ? { routes: opera
 server.listen(config.port, config.host)
 await once(server, 'listening').catch((error: unknown) => context.close().then(() => exitWithReason(error)))
 const worker = config.role === 'api' ? undefined : startWorker(deps)
-deps.log.info({ role: config.role, port: (server.address() as AddressInfo).port }, 'ready')
+deps.log.info({ port: (server.address() as AddressInfo).port }, 'ready')
 if (process.stdout.isTTY || config.databaseUrl === undefined) greet(config)
 
 const databaseGone = context.postgres?.exited.then(() => 'database' as const)

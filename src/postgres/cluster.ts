@@ -4,7 +4,7 @@
  * renamed when nothing is missing from it.
  */
 import { randomBytes } from 'node:crypto'
-import { chown, mkdir, open, readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises'
+import { chmod, chown, mkdir, open, readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Binaries } from './binaries.ts'
 import { bringYourOwn, PostgresFault } from './fault.ts'
@@ -68,7 +68,8 @@ async function makeCluster(options: ClusterOptions): Promise<string> {
   const password = newPassword()
   const halfMade = join(dataDir, halfMadePrefix + randomBytes(4).toString('hex'))
   try {
-    await mkdir(halfMade, { mode: 0o700 })
+    await mkdir(halfMade)
+    await chmod(halfMade, 0o700) // By itself the mode would be cut by the umask.
     if (runAs.owner !== undefined) await chown(halfMade, runAs.owner.uid, runAs.owner.gid)
     await run(runAs, binaries.initdb, [
       '-D',

@@ -7,7 +7,7 @@
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
-import { bringYourOwn, PostgresFault } from './fault.ts'
+import { PostgresFault } from './fault.ts'
 
 export type Lock = {
   /** Lets the next service in. Safe to call twice. */
@@ -61,7 +61,7 @@ function inUse(dataDir: string, ownerFile: string, cause: unknown): PostgresFaul
   return new PostgresFault(
     'data_dir_in_use',
     `The data folder ${dataDir} is in use by another Hookseal process (pid ${readOwner(ownerFile)}). Stop that process, ` +
-      `or give this one a folder of its own by DATA_DIR. To run several processes on one database: ${bringYourOwn}`,
+      `or give this one a folder of its own by DATA_DIR. Several processes can share a PostgreSQL of your own: set DATABASE_URL.`,
     { cause },
   )
 }

@@ -49,6 +49,9 @@ export type SubscriptionPatch = SubscriptionFields & { status?: 'active' | 'inac
 /** How long a replaced signing key goes on signing where the caller does not say. */
 export const overlapSecondsDefault = 86_400
 
+/** Keys that sign for one endpoint at once: each adds a signature, and receivers limit their headers. */
+const signingKeysMax = 10
+
 /** A secret that a reply hides; a request that sends it back keeps the old value. */
 export const hidden = '***'
 
@@ -215,6 +218,13 @@ async function replaceSigningKey(
   signingKey: string,
   overlapSeconds: number,
 ): Promise<Date> {
+  const signing = await signingKeys.listUsable(trx, workspaceId, [endpointId])
+  if (overlapSeconds > 0 && signing.length >= signingKeysMax) {
+    throw new AppError(
+      'conflict',
+      `${signingKeysMax} keys sign for this endpoint already; rotate with overlapSeconds 0 to end them, or wait until one has ended.`,
+    )
+  }
   const overlapEndsAt = new Date(deps.ids.now().getTime() + overlapSeconds * 1_000)
   await signingKeys.retire(trx, workspaceId, endpointId, overlapEndsAt)
   const id = deps.ids.next()
