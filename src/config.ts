@@ -8,8 +8,8 @@ import { retryPolicyNames, type RetryPolicy } from './domain/retry.ts'
 import { parseEncryptionKeys, type EncryptionKey } from './keyring.ts'
 import type { LogLevel } from './log.ts'
 
-export const roles = ['all', 'api', 'worker'] as const
-export type Role = (typeof roles)[number]
+const roles = ['all', 'api', 'worker'] as const
+type Role = (typeof roles)[number]
 
 export type Config = Readonly<{
   host: string

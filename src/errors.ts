@@ -25,7 +25,7 @@ export type ErrorCode =
   | 'internal_error'
   | 'unavailable'
 
-/** One fault of an input: where (JSON Pointer, RFC 6901, or `?name` for a query parameter) and what to do. */
+/** One fault of an input: where (JSON Pointer, RFC 6901; `?name` for a query parameter; a header by its name) and what to do. */
 export type Fault = { pointer: string; detail: string }
 
 export class AppError extends Error {

@@ -100,7 +100,7 @@ describe('the server process', function () {
       const first = await startEmbedded('reuse')
       const tenant = await createTenant(first.operator)
       const inbox = receiver.inbox()
-      const { id } = await tenant.subscribe(inbox.url)
+      const subscription = await tenant.subscribe(inbox.url)
       await tenant.delivery(await tenant.publish({ n: 1 }), isDelivered)
 
       expect(await first.service.stop()).to.equal(0)
@@ -111,7 +111,7 @@ describe('the server process', function () {
       // Its key is still readable: the encryption key was kept, too.
       await reopened.delivery(await reopened.publish({ n: 2 }), isDelivered)
 
-      expect(await reopened.find({ id } as never)).to.include({ id })
+      expect(await reopened.find(subscription)).to.include({ id: subscription.id })
       expect(inbox.requests).to.have.lengthOf(2)
       expect(await reopened.deliveries()).to.have.lengthOf(2)
     })

@@ -9,7 +9,7 @@ export const deliveryStatuses = ['pending', 'delivered', 'failed', 'cancelled', 
 export type DeliveryStatus = (typeof deliveryStatuses)[number]
 
 /** What keeps a pending delivery from being attempted. */
-export type HeldBy = 'paused' | 'endpoint' | 'ordering' | 'limit'
+type HeldBy = 'paused' | 'endpoint' | 'ordering' | 'limit'
 
 export type Delivery = {
   id: string
@@ -113,9 +113,12 @@ export function stateAfterAttempt(
     { attemptNumber, outcome: ended.outcome, status: ended.status, retryAfterMs: ended.retryAfterMs },
     random,
   )
-  if (delayMs === undefined)
-    return { ...next, status: 'failed', statusReason: `all ${attemptNumber} attempts were used up` }
+  if (delayMs === undefined) return { ...next, status: 'failed', statusReason: usedUp(attemptNumber) }
   return scheduled(next, delayMs / 1_000)
+}
+
+function usedUp(attempts: number): string {
+  return attempts === 1 ? 'its only attempt failed' : `all ${attempts} attempts failed`
 }
 
 /** The delivery waits for its next attempt, under a schedule number of its own. */

@@ -45,8 +45,10 @@ export function makeTemplate(endpoint: Endpoint, secrets: EndpointSecrets): Requ
     const credentials = `${endpoint.authUsername}:${secrets.password ?? ''}`
     headers['authorization'] = `Basic ${Buffer.from(credentials, 'utf8').toString('base64')}`
   }
+  // A custom header may have the name of one of ours, or of a property that every object inherits.
+  const isOwn = (name: string) => Object.hasOwn(fixed, name) && !Object.hasOwn(custom, name)
   const shown = Object.entries(headers).map(
-    ([name, value]) => `${name}: ${name in fixed ? value : hiddenValue}\n`,
+    ([name, value]) => `${name}: ${isOwn(name) ? value : hiddenValue}\n`,
   )
   return {
     method: endpoint.method,

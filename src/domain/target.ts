@@ -18,7 +18,7 @@ export const urlBytesMax = 2_048
 export const headersMax = 50
 export const headerValueBytesMax = 4_096
 export const paramsMax = 50
-export const paramsBytesMax = 4_096
+const paramsBytesMax = 4_096
 
 /**
  * A URL that may be sent to, normalised as the WHATWG URL Standard writes it and without its fragment; or what is

@@ -49,9 +49,10 @@ export function createHttpServer(deps: Deps, options: AppOptions = {}): Server {
   return server
 }
 
-export function createApp(deps: Deps, { routes = allRoutes, checkReplies = false }: AppOptions = {}): Koa {
+function createApp(deps: Deps, { routes = allRoutes, checkReplies = false }: AppOptions = {}): Koa {
   const limiter = createAuthenticationLimiter({ perMinute: failedAuthenticationsPerMinute })
-  const router = new Router()
+  // Exactly the paths that are declared: RFC 3986 §6.2.2.1 makes paths differ by case.
+  const router = new Router({ sensitive: true, strict: true })
   for (const route of routes) {
     const handler = handlerOf(route, deps, { limiter, checkReplies })
     for (const path of pathsOf(route)) router[route.method](path, handler as RouterMiddleware)

@@ -9,7 +9,7 @@ import { brotliDecompress, gunzip } from 'node:zlib'
 import { AppError } from '../errors.ts'
 
 /** What we decode, as the value of the `Accept-Encoding` that a 415 should carry (RFC 9110 section 12.5.3). */
-export const acceptEncoding = 'gzip, br'
+const acceptEncoding = 'gzip, br'
 
 /** Bytes of a refused body that are read and thrown away, so that the sender gets to read why (`discardBody`). */
 export const discardedBytesMax = 8 * 1024 * 1024

@@ -211,7 +211,7 @@ export function presentLogEntry(delivery: Delivery) {
 
 export function presentTestDelivery({ eventId, delivery, attempt }: TestDelivery) {
   return {
-    event: eventId,
+    eventId,
     ...(delivery === undefined ? {} : { delivery: presentDelivery(delivery) }),
     ...(attempt === undefined ? {} : { attempt: presentAttempt(attempt) }),
   }

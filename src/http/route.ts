@@ -57,7 +57,7 @@ export type RouteRequest = {
   header(name: string): string | undefined
 }
 
-export type Reply = {
+type Reply = {
   status: number
   /** Written as JSON. */
   body?: unknown

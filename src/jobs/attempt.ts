@@ -37,7 +37,7 @@ export function depart(deps: AttemptDeps, departures: readonly Departure[]): voi
     deps.slots.add({
       endpointId: departure.delivery.endpointId,
       origin: departure.target.origin,
-      start: () => makeAttempt(deps, departure),
+      start: () => makeAttempt(deps, departure).catch((error: unknown) => failedByUs(deps, departure, error)),
       giveBack: () => deps.settler.add(givenBack(deps, departure)),
     })
   }
@@ -57,6 +57,17 @@ async function makeAttempt(deps: AttemptDeps, departure: Departure): Promise<voi
   const result = await deps.sender.send({ ...request, deadlineMs }, { signal: claim.abort.signal })
   const judgement = judge(result, endpoint.successStatus, deps.ids.now())
   deps.settler.add(toEnded(deps, departure, startedAt, request, { ...judgement, result }))
+}
+
+/**
+ * A fault of ours in the making of an attempt: not charged to the endpoint, and tried again after a pause, since the
+ * process and the other deliveries must not suffer from it.
+ */
+function failedByUs(deps: AttemptDeps, departure: Departure, error: unknown): void {
+  deps.log.error({ err: error, deliveryId: departure.delivery.id }, 'attempt.failed_by_us')
+  const detail = 'The attempt failed by a fault of the service; the operator has its log.'
+  const ending = { outcome: 'interrupted', retryAfterMs: undefined, isLocal: true, detail } as const
+  deps.settler.add(toEnded(deps, departure, deps.ids.now(), undefined, ending))
 }
 
 /** How an attempt ended; without a result nothing was sent, and `detail` says why. */

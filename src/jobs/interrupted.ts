@@ -4,20 +4,26 @@
  */
 import type { Deps } from '../deps.ts'
 import { stateAfterAttempt, type DeliveryState, type PendingDelivery } from '../domain/delivery.ts'
+import { isInRange, type SubscriptionRange } from '../queue/queue.ts'
 import * as attempts from '../store/attempts.ts'
 import * as deliveries from '../store/deliveries.ts'
 import * as flights from '../store/flights.ts'
 
 type InterruptDeps = Pick<Deps, 'db' | 'ids' | 'queue' | 'random' | 'config'>
 
-/** Ends the first attempts of these events, and schedules the next ones at once. */
+/**
+ * Ends the first attempts of these events, and schedules the next ones at once. With a range, only those for its
+ * subscriptions: the others are in the hands of another job.
+ */
 export async function interruptFirstAttempts(
   deps: InterruptDeps,
   workspaceId: string,
   eventIds: readonly string[],
+  range: SubscriptionRange | undefined,
 ): Promise<void> {
   await deps.db.transaction(async trx => {
-    const first = await flights.listLiveFirstByEvents(trx, workspaceId, eventIds)
+    const live = await flights.listLiveFirstByEvents(trx, workspaceId, eventIds)
+    const first = live.filter(entry => isInRange(range, entry.subscriptionId))
     if (first.length === 0) return
     const states = first.map(entry => interruptedState(deps, toDelivery(entry)))
     await deliveries.insertMany(trx, states)
@@ -46,8 +52,9 @@ export async function interruptLaterAttempts(
   await deps.db.transaction(async trx => {
     const live = await flights.listLiveByDeliveries(trx, workspaceId, deliveryIds)
     if (live.length === 0) return
-    const pending = await deliveries.listPending(trx, workspaceId, deliveryIds)
-    const byId = new Map(pending.map(delivery => [delivery.id, delivery]))
+    // Also those that were cancelled meanwhile: their request went out all the same.
+    const known = await deliveries.listByIds(trx, workspaceId, deliveryIds)
+    const byId = new Map(known.map(delivery => [delivery.id, delivery]))
     const onTheWire = live.filter(entry => byId.get(entry.deliveryId)?.attemptsCount === entry.number - 1)
     await attempts.insertMany(
       trx,

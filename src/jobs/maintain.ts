@@ -21,8 +21,8 @@ const sweepMax = 1_000
 /** Published: a key is remembered for a day. */
 export const idempotencyKeySeconds = 86_400
 
-/** Far beyond the longest deadline and the time in which a dead worker's job runs again. */
-const flightSecondsMax = 900
+/** Beyond the longest deadline and its settling: an older flight with nothing open was left by a dead worker. */
+const flightSecondsMin = 300
 
 /** Any fixed number serves: it only has to be the same in every process, and no other lock's. */
 const maintainLock = 8_236_115
@@ -60,7 +60,7 @@ export async function maintain(deps: MaintainDeps): Promise<void> {
   await deps.db.transaction(async trx => {
     if (!(await tryLock(trx, maintainLock))) return
     await ensurePartitions(trx, deps.ids.now())
-    await flights.removeOlderThan(trx, flightSecondsMax)
+    await flights.removeLanded(trx, flightSecondsMin)
     await idempotencyKeys.removeExpired(trx, idempotencyKeySeconds, 50_000)
     const found = await rescheduleLost(deps, trx)
     if (found > 0) deps.log.warn({ deliveries: found }, 'maintenance.rescheduled_lost_deliveries')

@@ -7,7 +7,7 @@ import { scheduled, untouched, type PendingDelivery } from '../domain/delivery.t
 import type { StoredEvent } from '../domain/event.ts'
 import type { RenderableEvent } from '../domain/request.ts'
 import { deliveryIdOf, timeOfId } from '../ids.ts'
-import type { MatchJob } from '../queue/queue.ts'
+import { isInRange, type MatchJob } from '../queue/queue.ts'
 import * as deliveries from '../store/deliveries.ts'
 import * as events from '../store/events.ts'
 import type { Claim } from './claims.ts'
@@ -19,7 +19,7 @@ type MatchDeps = LaunchDeps & Pick<Deps, 'queue' | 'ids'> & { targets: Targets }
 
 type MatchClaim = Claim<'match-events'>
 
-/** Subscriptions of one event that are handled in one step; a larger fan-out goes on in a job of its own. */
+/** Subscriptions of one event that are handled in one job; a larger fan-out is split into jobs of its own. */
 const fanOutMax = 1_000
 
 /** Attempts of one endpoint that may wait in memory; the rest wait as rows. */
@@ -38,9 +38,13 @@ export async function matchEvents(deps: MatchDeps, claims: readonly MatchClaim[]
       planJob(deps, claim, indexes.get(claim.job.data.workspaceId), resumed.includes(claim)),
     ),
   )
-  const plan = plans.flat()
-  await launch(deps, remaining, plan)
-  return plan.length
+  const planned = plans.flatMap(plan => plan ?? [])
+  await launch(
+    deps,
+    remaining.filter((_, i) => plans[i] !== undefined),
+    planned,
+  )
+  return planned.length
 }
 
 /**
@@ -49,33 +53,48 @@ export async function matchEvents(deps: MatchDeps, claims: readonly MatchClaim[]
  */
 async function splitJob(deps: MatchDeps, claim: MatchClaim): Promise<void> {
   const { eventIds, ...rest } = claim.job.data
+  await replaceJob(
+    deps,
+    claim,
+    eventIds.map(id => ({ ...rest, eventIds: [id], isResumed: true })),
+  )
+}
+
+/** Puts other jobs in the place of one that is ours; nothing of it has been started. */
+async function replaceJob(deps: MatchDeps, claim: MatchClaim, jobs: readonly MatchJob[]): Promise<void> {
   await deps.db.transaction(async trx => {
     const ours = await deps.queue.complete('match-events', [claim.job], trx)
-    if (!ours.has(claim.job.id)) return
-    await deps.queue.enqueueMatches(
-      trx,
-      eventIds.map(id => ({ ...rest, eventIds: [id], isResumed: true })),
-    )
+    if (ours.has(claim.job.id)) await deps.queue.enqueueMatches(trx, jobs)
   })
   deps.claims.remove(claim)
 }
 
+type Wanted = { event: StoredEvent; targets: Target[] }
+
+/** What is to be done for a job; undefined when other jobs took its place. */
 async function planJob(
   deps: MatchDeps,
   claim: MatchClaim,
   index: TargetIndex | undefined,
   isResumed: boolean,
-): Promise<Planned[]> {
+): Promise<Planned[] | undefined> {
   if (index === undefined) return [] // The workspace was removed.
-  const { workspaceId, eventIds } = claim.job.data
+  const { workspaceId, eventIds, range } = claim.job.data
   const found = await events.listByIds(deps.db, workspaceId, eventIds)
-  const settled = isResumed ? await resumeEvents(deps, claim) : undefined
+  const wanted = found.map(event => ({ event, targets: targetsOf(claim.job.data, index, event) }))
+  if (range === undefined && wanted.some(isLarge)) {
+    const job = isResumed ? { ...claim.job.data, isResumed } : claim.job.data
+    await replaceJob(deps, claim, stepsOf(job, wanted))
+    return undefined
+  }
+
+  const existing = isResumed ? await resumeEvents(deps, claim) : undefined
   const planned: Planned[] = []
-  for (const event of found) {
+  for (const { event, targets } of wanted) {
     const renderable = { ...event, createdAt: timeOfId(event.id), bodies: {} }
-    for (const target of await targetsOf(deps, claim, index, event)) {
+    for (const target of targets) {
       const delivery = newDelivery(renderable, target)
-      if (settled?.has(delivery.id)) continue
+      if (existing?.has(delivery.id)) continue
       planned.push(planDelivery(claim, delivery, renderable, target))
     }
   }
@@ -84,35 +103,38 @@ async function planJob(
 
 /** Settles what a dead worker had on the wire; returns the deliveries that exist already. */
 async function resumeEvents(deps: MatchDeps, claim: MatchClaim): Promise<Set<string>> {
-  const { workspaceId, eventIds } = claim.job.data
-  await interruptFirstAttempts(deps, workspaceId, eventIds)
+  const { workspaceId, eventIds, range } = claim.job.data
+  await interruptFirstAttempts(deps, workspaceId, eventIds, range)
   const existing = await Promise.all(
     eventIds.map(eventId => deliveries.listIdsOfEvent(deps.db, workspaceId, eventId)),
   )
   return new Set(existing.flat())
 }
 
-async function targetsOf(
-  deps: MatchDeps,
-  claim: MatchClaim,
-  index: TargetIndex,
-  event: StoredEvent,
-): Promise<Target[]> {
-  const { subscriptionId, afterSubscriptionId, ...rest } = claim.job.data
-  if (subscriptionId !== undefined) {
-    const only = index.get(subscriptionId)
-    return only === undefined ? [] : [only]
-  }
-  const all = index.match(event)
-  const from =
-    afterSubscriptionId === undefined ? 0 : all.findIndex(target => target.id > afterSubscriptionId)
-  if (from < 0) return []
-  const step = all.slice(from, from + fanOutMax)
-  if (from + fanOutMax < all.length) {
-    const next: MatchJob = { ...rest, eventIds: [event.id], afterSubscriptionId: step.at(-1)!.id }
-    await deps.queue.enqueueMatches(deps.db, [next])
-  }
-  return step
+function targetsOf({ subscriptionId, range }: MatchJob, index: TargetIndex, event: StoredEvent): Target[] {
+  if (subscriptionId === undefined) return index.match(event).filter(target => isInRange(range, target.id))
+  const only = index.get(subscriptionId)
+  return only === undefined ? [] : [only]
+}
+
+function isLarge({ targets }: Wanted): boolean {
+  return targets.length > fanOutMax
+}
+
+/**
+ * The jobs for events of which some want many subscriptions. The ranges are fixed here, once, so that a step that
+ * runs again after a crash has the same deliveries, whatever was subscribed or deleted meanwhile.
+ */
+function stepsOf(job: MatchJob, wanted: readonly Wanted[]): MatchJob[] {
+  const small = wanted.filter(entry => !isLarge(entry)).map(({ event }) => event.id)
+  const steps = wanted.filter(isLarge).flatMap(({ event, targets }) => {
+    const ends = targets.filter((_, i) => i % fanOutMax === fanOutMax - 1).map(({ id }) => id)
+    return [null, ...ends].map((after, i) => {
+      const range = { after, upTo: ends[i] ?? null }
+      return { ...job, eventIds: [event.id], range }
+    })
+  })
+  return small.length === 0 ? steps : [{ ...job, eventIds: small }, ...steps]
 }
 
 function planDelivery(

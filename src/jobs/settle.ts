@@ -95,6 +95,10 @@ async function settleGroup(deps: SettlerDeps, group: readonly Ended[]): Promise<
         deps.log.error({ err: error, results: group.length }, 'settle.group_failed')
         for (const ended of group) await settleGroup(deps, [ended])
         return
+      } else if (group[0]!.attempt?.response != null) {
+        // What a receiver answered must never keep its delivery from ending, or it would be sent again for ever.
+        deps.log.error({ err: error, deliveryId: group[0]!.state?.id }, 'settle.without_response')
+        return settleGroup(deps, group.map(withoutResponse))
       } else {
         // The job runs again once its claim lapses; this attempt is then recorded as interrupted.
         deps.log.error({ err: error, deliveryId: group[0]!.state?.id }, 'settle.failed')
@@ -109,6 +113,12 @@ async function settleGroup(deps: SettlerDeps, group: readonly Ended[]): Promise<
     if (flight !== undefined) flight.open--
   }
   deps.onSettled(group)
+}
+
+function withoutResponse(ended: Ended): Ended {
+  if (ended.attempt === undefined) return ended
+  const error = 'The answer could not be stored.'
+  return { ...ended, attempt: { ...ended.attempt, error, response: null } }
 }
 
 async function writeGroup(deps: SettlerDeps, trx: Db, group: readonly Ended[]): Promise<void> {

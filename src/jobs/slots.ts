@@ -3,7 +3,7 @@
  * of slots. Endpoints of an origin take turns, so that one with much to send does not keep the others waiting.
  */
 
-export type Waiting = {
+type Waiting = {
   endpointId: string
   origin: string
   /** Called when a slot is free; the slot is held until the promise ends. */
@@ -40,7 +40,7 @@ type EndpointLine = {
   line: { item: Waiting; sinceMs: number }[]
   isReady: boolean
 }
-type OriginLine = { inFlight: number; ready: EndpointLine[]; isReady: boolean }
+type OriginLine = { name: string; inFlight: number; ready: EndpointLine[]; isReady: boolean }
 
 export function createSlots(options: { now: () => number; onFree: () => void }): Slots {
   const endpoints = new Map<string, EndpointLine>()
@@ -71,7 +71,8 @@ export function createSlots(options: { now: () => number; onFree: () => void }):
       const endpoint = origin.ready.shift()!
       endpoint.isReady = false
       const next = endpoint.line.shift()
-      if (next !== undefined) start(next.item, endpoint, origin)
+      if (next === undefined) forgetIdle(endpoint, origin)
+      else start(next.item, endpoint, origin)
       markReady(endpoint, origin)
     }
   }
@@ -85,7 +86,7 @@ export function createSlots(options: { now: () => number; onFree: () => void }):
       inFlight--
       endpoint.inFlight--
       origin.inFlight--
-      forgetIdle(item, endpoint, origin)
+      forgetIdle(endpoint, origin)
       markReady(endpoint, origin)
       startReady()
       if (inFlight === 0) whenDrained?.()
@@ -93,10 +94,10 @@ export function createSlots(options: { now: () => number; onFree: () => void }):
     })
   }
 
-  function forgetIdle(item: Waiting, endpoint: EndpointLine, origin: OriginLine): void {
+  function forgetIdle(endpoint: EndpointLine, origin: OriginLine): void {
     if (endpoint.inFlight === 0 && endpoint.line.length === 0 && !endpoint.isReady)
       endpoints.delete(endpoint.id)
-    if (origin.inFlight === 0 && origin.ready.length === 0 && !origin.isReady) origins.delete(item.origin)
+    if (origin.inFlight === 0 && origin.ready.length === 0 && !origin.isReady) origins.delete(origin.name)
   }
 
   function giveBackOlderThan(momentMs: number): void {
@@ -120,7 +121,7 @@ export function createSlots(options: { now: () => number; onFree: () => void }):
       }
       let origin = origins.get(item.origin)
       if (origin === undefined)
-        origins.set(item.origin, (origin = { inFlight: 0, ready: [], isReady: false }))
+        origins.set(item.origin, (origin = { name: item.origin, inFlight: 0, ready: [], isReady: false }))
       endpoint.line.push({ item, sinceMs: options.now() })
       waiting++
       markReady(endpoint, origin)

@@ -17,17 +17,28 @@ export type MatchJob = {
   eventIds: string[]
   /** Deliver to this subscription only, whatever its filters say (a test delivery). */
   subscriptionId?: string
-  /** Go on after this subscription: the fan-out of one event is done in bounded steps. */
-  afterSubscriptionId?: string
+  /** Deliver to the subscriptions of this range only: a large fan-out is done in bounded steps. */
+  range?: SubscriptionRange
   /** A worker held these events before and did not finish: some may have been delivered. */
   isResumed?: boolean
 }
 
+/** Subscriptions by their ids, after one and up to another; null is open. */
+export type SubscriptionRange = { after: string | null; upTo: string | null }
+
+export function isInRange(range: SubscriptionRange | undefined, subscriptionId: string): boolean {
+  if (range === undefined) return true
+  return (
+    (range.after === null || subscriptionId > range.after) &&
+    (range.upTo === null || subscriptionId <= range.upTo)
+  )
+}
+
 /** Make the attempt that this schedule number of the delivery stands for. */
-export type AttemptJob = { workspaceId: string; deliveryId: string; scheduleNumber: number }
+type AttemptJob = { workspaceId: string; deliveryId: string; scheduleNumber: number }
 
 /** Release or cancel what a subscription holds back, as its state says by then. */
-export type ReleaseJob = { workspaceId: string; subscriptionId: string }
+type ReleaseJob = { workspaceId: string; subscriptionId: string }
 
 type JobData = {
   'match-events': MatchJob
@@ -134,7 +145,11 @@ export async function startQueue(options: QueueOptions): Promise<Queue> {
     async enqueueMatches(db, jobs, beside) {
       assert(jobs.length > 0 || beside === undefined, 'what stands beside jobs needs jobs')
       if (jobs.length === 0) return
-      await boss.insert('match-events', jobs.map(toMatchInsert), { db: through(db, beside) })
+      await boss.insert(
+        'match-events',
+        jobs.map(data => ({ data })),
+        { db: through(db, beside) },
+      )
     },
     async enqueueAttempts(trx, jobs) {
       if (jobs.length === 0) return
@@ -205,13 +220,6 @@ function through(db: Db, beside?: Statement) {
       return db.raw(sql, values).options({ name: preparedName(sql) })
     },
   })
-}
-
-/** The next step of a fan-out has an id of its own making, so that a step that runs twice makes it once. */
-function toMatchInsert(data: MatchJob) {
-  return data.afterSubscriptionId === undefined
-    ? { data }
-    : { data, id: hashedId(`match/${data.eventIds.join()}/${data.afterSubscriptionId}`) }
 }
 
 function jobAttempts(jobs: readonly Claimed[]) {

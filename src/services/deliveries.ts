@@ -101,6 +101,5 @@ export async function listLogDetails(
 }
 
 async function requireSubscription(deps: Deps, workspaceId: string, id: string): Promise<void> {
-  if ((await subscriptions.find(deps.db, workspaceId, id)) === undefined)
-    throw notFound('webhook subscription')
+  if (!(await subscriptions.wasKnown(deps.db, workspaceId, id))) throw notFound('webhook subscription')
 }

@@ -9,7 +9,7 @@ import type { NewEvent } from '../domain/event.ts'
 import type { Log } from '../log.ts'
 import type { MatchJob, Queue } from '../queue/queue.ts'
 import type { Wake } from '../queue/wake.ts'
-import { isTransient, limitLockWait, pgCode, pgCodes, type Db } from '../store/db.ts'
+import { isTransient, isUnavailable, limitLockWait, pgCode, pgCodes, type Db } from '../store/db.ts'
 import * as events from '../store/events.ts'
 import * as idempotencyKeys from '../store/idempotency-keys.ts'
 
@@ -23,10 +23,14 @@ export type Publisher = {
   publish(request: PublishRequest): Promise<string[]>
 }
 
-const writersMax = 2
-
-/** Requests that have to wait before a second writer helps the first: small groups cost more than they save. */
-const secondWriterMin = 16
+/**
+ * Requests with keys may have to wait for another process's transaction, so they have writers of their own. A further
+ * writer helps when so many requests wait: small groups cost more than they save.
+ */
+const lanes = {
+  plain: { writersMax: 2, helpFrom: 16 },
+  keyed: { writersMax: 4, helpFrom: 1 },
+} as const
 
 /** Bounds of one transaction; a single request may be larger than either. */
 const groupEventsMax = 1_000
@@ -47,27 +51,30 @@ type Pending = {
 }
 
 export function createPublisher(deps: { db: Db; queue: Queue; wake: Wake; log: Log }): Publisher {
-  const waiting: Pending[] = []
+  const plain: Lane = { ...lanes.plain, waiting: [], writers: 0 }
+  const keyed: Lane = { ...lanes.keyed, waiting: [], writers: 0 }
   /** Requests with keys that are being written, by workspace and key: the next one with that key waits for it. */
   const inFlight = new Map<string, InFlight>()
-  let writers = 0
 
   function enqueue(request: PublishRequest): Promise<string[]> {
+    const lane = request.keys.length === 0 ? plain : keyed
     return new Promise((resolve, reject) => {
-      waiting.push({ request, resolve, reject })
-      startWriters()
+      lane.waiting.push({ request, resolve, reject })
+      startWriters(lane)
     })
   }
 
-  function startWriters(): void {
+  function startWriters(lane: Lane): void {
+    const { waiting, writersMax, helpFrom } = lane
     while (
       waiting.length > 0 &&
-      (writers === 0 || (writers < writersMax && waiting.length >= secondWriterMin))
+      lane.writers < writersMax &&
+      (lane.writers === 0 || waiting.length >= helpFrom)
     ) {
-      writers++
+      lane.writers++
       void writeGroup(takeGroup(waiting)).finally(() => {
-        writers--
-        startWriters()
+        lane.writers--
+        startWriters(lane)
       })
     }
   }
@@ -77,7 +84,11 @@ export function createPublisher(deps: { db: Db; queue: Queue; wake: Wake; log: L
       const written = await writeWithRetries(group)
       group.forEach((pending, i) => settle(pending, written[i]!))
     } catch (error) {
-      if (group.length === 1) return group[0]!.reject(asCallersError(error))
+      const isHopeless = isUnavailable(error) && pgCode(error) !== pgCodes.lockNotAvailable
+      if (group.length === 1 || isHopeless) {
+        for (const { reject } of group) reject(asCallersError(error))
+        return
+      }
       // One bad member must fail alone: write them one by one.
       deps.log.warn({ err: error, requests: group.length }, 'publish.group_failed')
       for (const pending of group) await writeGroup([pending])
@@ -135,6 +146,8 @@ export function createPublisher(deps: { db: Db; queue: Queue; wake: Wake; log: L
     },
   }
 }
+
+type Lane = { writersMax: number; helpFrom: number; waiting: Pending[]; writers: number }
 
 type InFlight = { request: PublishRequest; ids: Promise<string[]> }
 

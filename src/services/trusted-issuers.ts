@@ -13,7 +13,7 @@ import { requireMayGrant, requireOwner } from './grants.ts'
  * The algorithms a token may be signed with (RFC 7518 section 3.1, RFC 8037, RFC 9864). None with a shared secret: who
  * can check such a token can also make one.
  */
-export const tokenAlgorithms = [
+const tokenAlgorithms = [
   'RS256',
   'RS384',
   'RS512',
@@ -28,7 +28,7 @@ export const tokenAlgorithms = [
 ] as const
 
 export const jwksKeysMax = 20
-export const rsaBitsMin = 2_048
+const rsaBitsMin = 2_048
 
 export type TrustedIssuerInput = {
   /** The `iss` of its tokens, to the letter. */

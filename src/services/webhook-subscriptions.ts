@@ -24,7 +24,7 @@ import * as workspaces from '../store/workspaces.ts'
 import { decryptEndpointSecrets, encryptEndpointSecrets, encryptSigningKey } from './endpoint-secrets.ts'
 
 /** What an owner sets; anything left out keeps its value, or takes its default in a new subscription. */
-export type SubscriptionFields = {
+type SubscriptionFields = {
   url?: string
   eventFilters?: EventFilter[] | null
   format?: BodyFormat
@@ -47,7 +47,7 @@ export type NewSubscriptionInput = SubscriptionFields & { service: string; event
 export type SubscriptionPatch = SubscriptionFields & { status?: 'active' | 'inactive' }
 
 /** How long a replaced signing key goes on signing where the caller does not say. */
-export const overlapSecondsDefault = 86_400
+const overlapSecondsDefault = 86_400
 
 /** Keys that sign for one endpoint at once: each adds a signature, and receivers limit their headers. */
 const signingKeysMax = 10
@@ -297,6 +297,15 @@ function checkFields(deps: Deps, service: string, event: string, fields: Subscri
     faults.push({ pointer: headerPointer(name), detail })
   for (const { name, detail } of checkParams(fields.params ?? {})) {
     faults.push({ pointer: name === '' ? '/params' : `/params/${escapePointer(name)}`, detail })
+  }
+  if (
+    fields.auth != null &&
+    Object.keys(fields.headers ?? {}).some(name => name.toLowerCase() === 'authorization')
+  ) {
+    faults.push({
+      pointer: '/auth',
+      detail: 'makes the Authorization header, which headers sets too; give one of them',
+    })
   }
   if (fields.auth?.username.includes(':')) {
     faults.push({ pointer: '/auth/username', detail: 'must not contain a colon (RFC 7617 §2)' })

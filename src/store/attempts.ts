@@ -105,7 +105,7 @@ function fromRow(row: AttemptRow): Attempt {
 }
 
 /** Headers as lines of `name: value`: a third of the cost of JSON at this rate, and readable in psql. */
-export function headerLines(headers: readonly [string, string][]): string {
+function headerLines(headers: readonly [string, string][]): string {
   let text = ''
   for (const [name, value] of headers) text += `${name}: ${value}\n`
   return text

@@ -52,13 +52,20 @@ export async function insertMany(db: Db, deliveries: readonly DeliveryState[]): 
   })
 }
 
-/** Writes the new state of deliveries of any workspaces that are still pending; the others stay as they are. */
+/**
+ * Writes the new state of deliveries of any workspaces. One that was cancelled while its attempt was on the wire stays
+ * cancelled, unless that attempt delivered it: then that is what happened.
+ */
 export async function updateMany(db: Db, deliveries: readonly DeliveryState[]): Promise<void> {
   const sql = /* sql */ `
     update deliveries d
-       set status = n.status, held_by = n.held_by, status_reason = n.status_reason, attempts_count = n.attempts_count,
-           interruptions_count = n.interruptions_count, schedule_number = n.schedule_number,
-           next_attempt_at = now() + n.next_in * interval '1 second', updated_at = now(),
+       set status = case when d.status = 'pending' or n.status = 'delivered' then n.status else d.status end,
+           status_reason = case when d.status = 'pending' or n.status = 'delivered' then n.status_reason
+                                else d.status_reason end,
+           held_by = case when d.status = 'pending' then n.held_by end,
+           next_attempt_at = case when d.status = 'pending' then now() + n.next_in * interval '1 second' end,
+           attempts_count = n.attempts_count, interruptions_count = n.interruptions_count,
+           schedule_number = n.schedule_number, updated_at = now(),
            -- Without an attempt (it was held, or given back) what the last one came to still holds.
            last_outcome = coalesce(n.last_outcome, d.last_outcome),
            last_response_status = case when n.last_outcome is null then d.last_response_status
@@ -71,7 +78,7 @@ export async function updateMany(db: Db, deliveries: readonly DeliveryState[]): 
      where d.workspace_id = n.workspace_id
        and d.id = n.id
        and d.id = any(:ids::uuid[])
-       and d.status = 'pending'`
+       and d.status in ('pending', 'cancelled')`
   await runPrepared(db, sql, stateArrays(deliveries))
 }
 
@@ -106,6 +113,17 @@ export async function listPending(
     select ${pendingColumns}
       from deliveries
      where workspace_id = :workspaceId and id = any(:ids::uuid[]) and status = 'pending' and held_by is null`
+  return rows(db, sql, { workspaceId, ids: uuidArray(ids) })
+}
+
+/** Those of the deliveries that exist as rows, whatever became of them. */
+export async function listByIds(
+  db: Db,
+  workspaceId: string,
+  ids: readonly string[],
+): Promise<PendingDelivery[]> {
+  const sql = /* sql */ `
+    select ${pendingColumns} from deliveries where workspace_id = :workspaceId and id = any(:ids::uuid[])`
   return rows(db, sql, { workspaceId, ids: uuidArray(ids) })
 }
 

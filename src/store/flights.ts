@@ -6,7 +6,7 @@ import type { BodyFormat } from '../domain/body.ts'
 import { int4Array, textArray, uuidArray } from './arrays.ts'
 import { rows, runPrepared, type Db } from './db.ts'
 
-export type FlightEntry = {
+type FlightEntry = {
   deliveryId: string
   eventId: string
   subscriptionId: string
@@ -98,8 +98,19 @@ export async function listLiveByDeliveries(
   return rows(db, sql, { workspaceId, ids: uuidArray(ids) })
 }
 
-/** Forgets flights of dead workers, long after the deadline of every attempt in them. */
-export async function removeOlderThan(db: Db, seconds: number): Promise<void> {
-  const sql = /* sql */ `delete from flights where started_at < now() - :seconds * interval '1 second'`
-  await rows(db, sql, { seconds })
+/**
+ * Forgets flights of dead workers: those of which every attempt has ended, or was given back, or can start no more.
+ * Age alone would not do, since after a long outage the jobs that resume them are still waiting.
+ */
+export async function removeLanded(db: Db, olderThanSeconds: number): Promise<void> {
+  const sql = /* sql */ `
+    delete from flights f
+     where f.started_at < now() - :olderThanSeconds * interval '1 second'
+       and not exists (
+         select
+           from unnest(f.delivery_ids, f.numbers) as e (delivery_id, number)
+           left join deliveries d on d.workspace_id = f.workspace_id and d.id = e.delivery_id
+          where not exists (select from attempts a where a.delivery_id = e.delivery_id and a.number = e.number)
+            and case when e.number = 1 then d.id is null else d.status = 'pending' end)`
+  await rows(db, sql, { olderThanSeconds })
 }

@@ -127,6 +127,13 @@ export async function find(db: Db, workspaceId: string, id: string): Promise<Sub
   return firstRow(db, sql, { workspaceId, id })
 }
 
+/** Whether there is or was such a subscription: the history of a deleted one stays readable. */
+export async function wasKnown(db: Db, workspaceId: string, id: string): Promise<boolean> {
+  const sql = /* sql */ `
+    select id from webhook_subscriptions where workspace_id = :workspaceId and id = :id`
+  return (await firstRow(db, sql, { workspaceId, id })) !== undefined
+}
+
 export type SubscriptionSearch = {
   service?: string | undefined
   event?: string | undefined

@@ -6,8 +6,8 @@
 import assert from 'node:assert/strict'
 
 export type BenchEvent = { service: string; event: string; payload: Payload }
-export type Payload = { sequence: number; channelId: string; status: string; text: string }
-export type Subscription = { path: string; eventFilters: { key: FilterKey; value: string }[] }
+type Payload = { sequence: number; channelId: string; status: string; text: string }
+type Subscription = { path: string; eventFilters: { key: FilterKey; value: string }[] }
 
 /** A number of events and the subscriptions they meet; `eventAt` gives the event with a sequence number. */
 export type Plan = {

@@ -88,7 +88,7 @@ describe('a delivery after an attempt', () => {
       ended: { outcome: 'http_error', status: 500 },
       expected: {
         status: 'failed',
-        statusReason: 'all 3 attempts were used up',
+        statusReason: 'all 3 attempts failed',
         attemptsCount: 3,
         nextAttemptInSeconds: null,
         scheduleNumber: 2,
@@ -151,7 +151,7 @@ describe('a delivery after an attempt', () => {
   it('has failed after its only attempt where its policy has none more', () => {
     expect(after(fresh, { outcome: 'timeout' }, 'none')).to.include({
       status: 'failed',
-      statusReason: 'all 1 attempts were used up',
+      statusReason: 'its only attempt failed',
     })
   })
 })

@@ -332,28 +332,28 @@ describe('a failure', () => {
       step: 500,
       outcome: 'http_error',
       status: 500,
-      reason: 'all 1 attempts were used up',
+      reason: 'its only attempt failed',
     },
     {
       what: 'a refusal',
       step: 404,
       outcome: 'http_error',
       status: 404,
-      reason: 'all 1 attempts were used up',
+      reason: 'its only attempt failed',
     },
     {
       what: 'a redirect',
       step: { status: 302, headers: { location: '/elsewhere' } },
       outcome: 'redirect_refused',
       status: 302,
-      reason: 'all 1 attempts were used up',
+      reason: 'its only attempt failed',
     },
     {
       what: 'a limit',
       step: { status: 429, headers: { 'retry-after': '5' } },
       outcome: 'throttled',
       status: 429,
-      reason: 'all 1 attempts were used up',
+      reason: 'its only attempt failed',
     },
     {
       what: 'an endpoint that is gone',
@@ -362,7 +362,7 @@ describe('a failure', () => {
       status: 410,
       reason: 'the endpoint answered 410 Gone',
     },
-    { what: 'a reset', step: 'reset', outcome: 'connection_reset', reason: 'all 1 attempts were used up' },
+    { what: 'a reset', step: 'reset', outcome: 'connection_reset', reason: 'its only attempt failed' },
   ]
   for (const { what, step, outcome, status, reason } of failures) {
     it(`by ${what} ends a delivery without retries, and says why`, async () => {

@@ -881,7 +881,6 @@ describe('a subscription that is deleted', () => {
       await own.client.delete(path),
       await own.client.post(`${path}/rotate-signing-key`, {}),
       await own.client.post(`${path}/test`),
-      await own.client.get(`${path}/logs`),
     ]) {
       expect(problemOf(reply)).to.deep.equal({ status: 404, code: 'not_found', pointers: [] })
     }
@@ -893,6 +892,11 @@ describe('a subscription that is deleted', () => {
     )
     expect(cancelled[0]).to.include({ status: 'cancelled', statusReason: 'the subscription was deleted' })
     expect(cancelled[0]).to.not.have.any.keys('heldBy', 'nextAttemptAt')
+    const logs = await own.client.get<{ results: object[] }>(`${path}/logs`)
+    expect(logs.body.results[0], 'the history stays').to.include({
+      requestId: eventId,
+      executionStatus: 'cancelled',
+    })
     await publish(own)
     expect(inbox.requests).to.have.length(0)
   })
@@ -1110,7 +1114,7 @@ describe('the list of subscriptions', () => {
 
 describe('a test of a subscription', () => {
   type Result = {
-    event: string
+    eventId: string
     delivery?: { status: string }
     attempt?: { outcome: string; response: { body: string } | null }
   }
@@ -1128,7 +1132,7 @@ describe('a test of a subscription', () => {
     expect(status).to.equal(200)
     expect(body.delivery).to.include({
       status: 'delivered',
-      eventId: body.event,
+      eventId: body.eventId,
       subscriptionId: subscription.id,
     })
     expect(body.attempt).to.include({ outcome: 'delivered' })

@@ -89,7 +89,7 @@ describe('a delivery that is not taken at once', () => {
 
     expect(delivery).to.include({
       attemptsCount: 2,
-      statusReason: 'all 2 attempts were used up',
+      statusReason: 'all 2 attempts failed',
       lastOutcome: 'http_error',
       lastResponseStatus: 500,
     })
@@ -124,7 +124,7 @@ describe('a delivery that is not taken at once', () => {
       const delivery = await tenant.delivery(await tenant.publish({}), isFailed)
       const attempts = await tenant.attempts(delivery)
 
-      expect(delivery).to.include({ lastOutcome: outcome, statusReason: 'all 1 attempts were used up' })
+      expect(delivery).to.include({ lastOutcome: outcome, statusReason: 'its only attempt failed' })
       expect(delivery.lastResponseStatus).to.equal(status)
       expect(attempts).to.have.lengthOf(1)
       expect(attempts[0]).to.include({ number: 1, outcome, requestsCount: 1 })

@@ -6,7 +6,7 @@ import { expect } from 'chai'
 import { setTimeout as delay } from 'node:timers/promises'
 import { createClient, type Client } from '#test/support/api-client.ts'
 
-export type Subscription = {
+type Subscription = {
   id: string
   endpointId: string
   signingKey: string

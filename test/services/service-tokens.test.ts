@@ -28,7 +28,7 @@ describe('authenticating by a token', () => {
   after(() => deps.close())
 
   /** Of what the tests trust, this is the usual: ES256 with the key given along. */
-  function trust(owner: Tenant['whole']  , issuer: Issuer, change = {}) {
+  function trust(owner: Tenant['whole'], issuer: Issuer, change = {}) {
     const input = { issuer: issuer.name, audience, jwks: issuer.jwks, algorithms: ['ES256'], scopes: granted }
     return createTrustedIssuer(deps, operator, owner, { ...input, ...change })
   }

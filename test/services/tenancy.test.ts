@@ -18,6 +18,7 @@ import {
 } from '#src/services/workspaces.ts'
 import * as organizations from '#src/store/organizations.ts'
 import * as workspaces from '#src/store/workspaces.ts'
+import { ownDatabase } from '#test/support/database.ts'
 import { rejection } from '#test/support/rejection.ts'
 import { createTenant, createTestDeps, type TestDeps } from './tenant.ts'
 
@@ -39,11 +40,14 @@ describe('organizations', () => {
   })
 
   it('are listed newest first, page by page', async () => {
-    const [older, newer] = [await createTenant(deps), await createTenant(deps)]
-    const first = await listOrganizations(deps, { limit: 1 })
+    // In a database of its own: the ids of other tests may lie in the future.
+    const own = await createTestDeps({ database: ownDatabase() })
+    const [older, newer] = [await createTenant(own), await createTenant(own)]
+    const first = await listOrganizations(own, { limit: 1 })
     expect(first.results).to.deep.equal([newer.organization])
-    const second = await listOrganizations(deps, { limit: 1, pageToken: first.nextPageToken })
+    const second = await listOrganizations(own, { limit: 1, pageToken: first.nextPageToken })
     expect(second.results).to.deep.equal([older.organization])
+    await own.close()
   })
 
   it('refuse a page token that is none of theirs', async () => {

@@ -34,8 +34,11 @@ export type TestDeps = Deps & {
  * Deps with what these services use; the rest is not there. May send to 127.0.0.9, and gives up after `deadlineMs`
  * (default 2,000).
  */
-export async function createTestDeps({ deadlineMs = 2_000 } = {}): Promise<TestDeps> {
-  const { url } = await testDatabase()
+export async function createTestDeps({
+  deadlineMs = 2_000,
+  database = testDatabase(),
+} = {}): Promise<TestDeps> {
+  const { url } = await database
   const db = createDb({ url, connectionsMax: 4, applicationName: 'tests', onError: () => {} })
   const addresses = makeAddressRule({ allowCidrs: ['127.0.0.9/32'], denyCidrs: [] })
   const sender = createSender({ addresses })
