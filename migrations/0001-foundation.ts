@@ -141,8 +141,8 @@ create table idempotency_keys (
 );
 create index idempotency_keys_by_age on idempotency_keys (created_at);
 
--- Events, deliveries and attempts are partitioned by day (ids sort by time) and expire by dropping
--- partitions. No foreign key touches them: it would block that drop.
+-- Events, deliveries and attempts are partitioned by day (ids sort by time), so that a day can be dropped whole. No
+-- foreign key touches them: it would block that drop.
 create table events (
   workspace_id uuid not null,
   id uuid not null,
@@ -180,6 +180,7 @@ create table deliveries (
 create index deliveries_by_subscription on deliveries (subscription_id, id);
 create index deliveries_due on deliveries (next_attempt_at) where status = 'pending' and held_by is null;
 create index deliveries_pending on deliveries (subscription_id, id) where status = 'pending';
+create index deliveries_held on deliveries (workspace_id, subscription_id) where status = 'pending' and held_by is not null;
 
 -- Attempts that have ended, append only. Those on the wire are in flights.
 create table attempts (

@@ -34,7 +34,10 @@ export async function createContext(config: Config, overrides: ContextOverrides 
   const log = overrides.log ?? createLog({ level: config.logLevel, role: config.role })
   const closing: (() => Promise<unknown>)[] = []
   const close = async () => {
-    for (const step of closing.toReversed()) await step()
+    for (const step of closing.toReversed()) {
+      // The next steps are due all the same, the database's above all.
+      await step().catch((error: unknown) => log.error({ err: error }, 'closing.failed'))
+    }
   }
   try {
     const postgres = config.databaseUrl === undefined ? await startEmbedded(config, log) : undefined
@@ -47,6 +50,7 @@ export async function createContext(config: Config, overrides: ContextOverrides 
       connectionsMax: config.databaseConnectionsMax,
       applicationName: `hookseal ${config.role}`,
       onError: error => log.warn({ err: error }, 'database.connection_lost'),
+      onMessage: message => log.warn({ database: message }, 'database.message'),
     })
     closing.push(() => db.destroy())
     const ids = createIdSource()

@@ -16,9 +16,17 @@ export function operatorKeyPath(dataDir: string): string {
 /** Keys that the settings leave out are read from DATA_DIR, and made there at the first start. */
 export async function readKeys(config: Config): Promise<Keys> {
   return {
-    operatorKey: config.operatorKey ?? (await keptKey(operatorKeyPath(config.dataDir), newOperatorKey)),
+    operatorKey: config.operatorKey ?? (await keptOperatorKey(config.dataDir)),
     encryptionKeys: config.encryptionKeys ?? (await keptEncryptionKeys(config.dataDir)),
   }
+}
+
+async function keptOperatorKey(dataDir: string): Promise<string> {
+  const path = operatorKeyPath(dataDir)
+  const key = await keptKey(path, newOperatorKey)
+  if (key.length < 32)
+    throw new Error(`${path} is damaged: it holds no key. Delete it, and a new key is made.`)
+  return key
 }
 
 async function keptEncryptionKeys(dataDir: string): Promise<readonly EncryptionKey[]> {

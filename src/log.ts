@@ -2,7 +2,7 @@
  * The log: JSON lines on standard output, one wide line per thing that happened. No secret reaches it:
  * what could hold one is not logged, and the redaction below is the second net.
  */
-import { pino } from 'pino'
+import { pino, stdSerializers } from 'pino'
 
 export type LogLevel = 'trace' | 'debug' | 'info' | 'warn' | 'error' | 'fatal' | 'silent'
 
@@ -19,6 +19,7 @@ export function createLog(options: { level: LogLevel; role: string }): Log {
     base: { service: 'hookseal', role: options.role, pid: process.pid },
     timestamp: pino.stdTimeFunctions.isoTime,
     formatters: { level: label => ({ level: label }) },
+    serializers: { err: describeError },
     redact: [
       'authorization',
       'secret',
@@ -30,4 +31,10 @@ export function createLog(options: { level: LogLevel; role: string }): Log {
       '*.password',
     ],
   })
+}
+
+/** PostgreSQL repeats the failing row in `detail` and `where`: a payload, or what else a tenant stored. */
+function describeError(error: Error): object {
+  const { detail, where, internalQuery, ...fields } = stdSerializers.err(error) as Record<string, unknown>
+  return fields
 }

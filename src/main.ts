@@ -45,6 +45,8 @@ async function leave({ close }: AppContext): Promise<void> {
   const closed = once(server, 'close')
   server.close()
   server.closeIdleConnections()
+  // Whoever still waits for an answer by then, such as that of a test delivery, is cut off.
+  setTimeout(() => server.closeAllConnections(), config.drainTimeoutMs).unref()
   await Promise.all([closed, worker?.stop(config.drainTimeoutMs)])
   await close()
   deps.log.info({}, 'stopped')

@@ -23,8 +23,10 @@ export type Departure = {
   isNew: boolean
 }
 
-/** A busy endpoint's overflow comes back after this, spread so that it does not come back as one crowd. */
-const giveBackSeconds = { min: 2, max: 6 } as const
+/** When a busy endpoint's overflow comes back, spread so that it does not come back as one crowd. */
+export function giveBackDelaySeconds(random: () => number): number {
+  return 1 + random() * 3
+}
 
 type AttemptDeps = Pick<Deps, 'sender' | 'config' | 'ids' | 'keyring' | 'random' | 'log' | 'targetRules'> & {
   slots: Slots
@@ -35,6 +37,7 @@ type AttemptDeps = Pick<Deps, 'sender' | 'config' | 'ids' | 'keyring' | 'random'
 export function depart(deps: AttemptDeps, departures: readonly Departure[]): void {
   for (const departure of departures) {
     deps.slots.add({
+      isRetry: !departure.isNew,
       endpointId: departure.delivery.endpointId,
       origin: departure.target.origin,
       start: () => makeAttempt(deps, departure).catch((error: unknown) => failedByUs(deps, departure, error)),
@@ -130,7 +133,6 @@ function toEnded(
 
 /** An attempt that did not start: the delivery waits as a row, as if it had not been taken up. */
 function givenBack(deps: AttemptDeps, { claim, delivery, flight, isNew }: Departure): Ended {
-  const { min, max } = giveBackSeconds
-  const state = scheduled(untouched(delivery), min + deps.random() * (max - min))
+  const state = scheduled(untouched(delivery), giveBackDelaySeconds(deps.random))
   return { claim, flight, isNew, state }
 }

@@ -56,6 +56,7 @@ export async function interruptLaterAttempts(
     const known = await deliveries.listByIds(trx, workspaceId, deliveryIds)
     const byId = new Map(known.map(delivery => [delivery.id, delivery]))
     const onTheWire = live.filter(entry => byId.get(entry.deliveryId)?.attemptsCount === entry.number - 1)
+    if (onTheWire.length === 0) return
     await attempts.insertMany(
       trx,
       onTheWire.map(entry => toInterrupted(deps, entry)),

@@ -3,10 +3,10 @@
  * the settler.
  */
 import type { Deps } from '../deps.ts'
-import type { DeliveryState } from '../domain/delivery.ts'
+import { scheduled, type DeliveryState } from '../domain/delivery.ts'
 import type { Db } from '../store/db.ts'
 import * as flights from '../store/flights.ts'
-import { depart, type Departure } from './attempt.ts'
+import { depart, giveBackDelaySeconds, type Departure } from './attempt.ts'
 import type { Claim, Claims } from './claims.ts'
 import type { Flight, Settler } from './settle.ts'
 import type { Slots } from './slots.ts'
@@ -15,6 +15,9 @@ export type LaunchDeps = Pick<
   Deps,
   'db' | 'ids' | 'sender' | 'config' | 'keyring' | 'random' | 'log' | 'targetRules' | 'queue'
 > & { claims: Claims; slots: Slots; settler: Settler }
+
+/** Attempts of one endpoint that may wait in line; what is beyond waits as rows. */
+const waitingPerEndpointMax = 200
 
 /** What is to be done with one delivery: an attempt at once, or only its state written. */
 export type Planned = {
@@ -27,10 +30,11 @@ export type Planned = {
 export async function launch(
   deps: LaunchDeps,
   claims: readonly Claim[],
-  planned: readonly Planned[],
+  wanted: readonly Planned[],
 ): Promise<void> {
+  const planned = limitWaiting(deps, wanted)
   const leaving = planned.flatMap(({ departure }) => (departure === undefined ? [] : [departure]))
-  const departures = leaving.length === 0 ? [] : await writeFlights(deps, deps.db, leaving)
+  const departures = leaving.length === 0 ? [] : await writeFlights(deps, leaving)
 
   for (const { claim } of planned) claim.open++
   for (const { claim, state, isNew, departure } of planned) {
@@ -41,28 +45,47 @@ export async function launch(
   for (const claim of claims) deps.settler.add({ claim })
 }
 
-/** One flight for each workspace. No byte leaves before this is committed. */
+/**
+ * Keeps at most so many attempts of an endpoint in line. The other first attempts become rows with a job at once; the
+ * other retries come back later, spread so that a backlog does not come back as one crowd.
+ */
+function limitWaiting(deps: LaunchDeps, wanted: readonly Planned[]): Planned[] {
+  const room = new Map<string, number>()
+  return wanted.map((entry): Planned => {
+    const { departure, ...rest } = entry
+    if (departure === undefined) return entry
+    const { endpointId } = entry.state
+    const left = room.get(endpointId) ?? waitingPerEndpointMax - deps.slots.waitingFor(endpointId)
+    room.set(endpointId, left - 1)
+    if (left > 0) return entry
+    return { ...rest, state: scheduled(entry.state, entry.isNew ? 0 : giveBackDelaySeconds(deps.random)) }
+  })
+}
+
+/** One flight for each workspace, all or none. No byte leaves before they are committed. */
 async function writeFlights(
   deps: LaunchDeps,
-  db: Db,
   leaving: readonly Omit<Departure, 'flight'>[],
 ): Promise<Departure[]> {
-  const departures: Departure[] = []
-  for (const [workspaceId, ofWorkspace] of Map.groupBy(leaving, ({ delivery }) => delivery.workspaceId)) {
-    const flight: Flight = { id: deps.ids.next(), open: ofWorkspace.length }
-    await flights.insert(db, {
-      id: flight.id,
-      workspaceId,
-      startedAt: deps.ids.now(),
-      entries: ofWorkspace.map(({ delivery }) => ({
+  const groups = [...Map.groupBy(leaving, ({ delivery }) => delivery.workspaceId)].map(
+    ([workspaceId, ofWorkspace]) => {
+      const flight: Flight = { id: deps.ids.next(), open: ofWorkspace.length, isLost: false }
+      return { workspaceId, flight, ofWorkspace }
+    },
+  )
+  const insertAll = async (db: Db) => {
+    for (const { workspaceId, flight, ofWorkspace } of groups) {
+      const entries = ofWorkspace.map(({ delivery }) => ({
         deliveryId: delivery.id,
         eventId: delivery.eventId,
         subscriptionId: delivery.subscriptionId,
         format: delivery.format,
         number: delivery.attemptsCount + 1,
-      })),
-    })
-    for (const departure of ofWorkspace) departures.push({ ...departure, flight })
+      }))
+      await flights.insert(db, { id: flight.id, workspaceId, startedAt: deps.ids.now(), entries })
+    }
   }
-  return departures
+  // One statement is a transaction by itself.
+  await (groups.length === 1 ? insertAll(deps.db) : deps.db.transaction(insertAll))
+  return groups.flatMap(({ flight, ofWorkspace }) => ofWorkspace.map(departure => ({ ...departure, flight })))
 }

@@ -18,6 +18,9 @@ const overdueSeconds = 30
 
 const sweepMax = 1_000
 
+/** Subscriptions whose held deliveries are released in one round. */
+const releasesMax = 100
+
 /** Published: a key is remembered for a day. */
 export const idempotencyKeySeconds = 86_400
 
@@ -57,13 +60,17 @@ export function startMaintenance(deps: MaintainDeps): { stop(): Promise<void> } 
 /** One round of maintenance. */
 export async function maintain(deps: MaintainDeps): Promise<void> {
   deps.ids.setClockOffset(await clockOffsetMs(deps.db))
+  await ensurePartitions(deps.db, deps.ids.now())
   await deps.db.transaction(async trx => {
     if (!(await tryLock(trx, maintainLock))) return
-    await ensurePartitions(trx, deps.ids.now())
     await flights.removeLanded(trx, flightSecondsMin)
     await idempotencyKeys.removeExpired(trx, idempotencyKeySeconds, 50_000)
     const found = await rescheduleLost(deps, trx)
     if (found > 0) deps.log.warn({ deliveries: found }, 'maintenance.rescheduled_lost_deliveries')
+    const stuck = await deliveries.listStuckHolders(trx, releasesMax)
+    for (const holder of stuck) await deps.queue.enqueueRelease(trx, holder)
+    if (stuck.length > 0)
+      deps.log.warn({ subscriptions: stuck.length }, 'maintenance.released_held_deliveries')
   })
   deps.wake.notify()
 }

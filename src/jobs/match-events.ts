@@ -3,7 +3,7 @@
  * still held. A worker that dies leaves the job to be run again; what it had not finished is found and goes on.
  */
 import type { Deps } from '../deps.ts'
-import { scheduled, untouched, type PendingDelivery } from '../domain/delivery.ts'
+import { untouched, type PendingDelivery } from '../domain/delivery.ts'
 import type { StoredEvent } from '../domain/event.ts'
 import type { RenderableEvent } from '../domain/request.ts'
 import { deliveryIdOf, timeOfId } from '../ids.ts'
@@ -22,42 +22,60 @@ type MatchClaim = Claim<'match-events'>
 /** Subscriptions of one event that are handled in one job; a larger fan-out is split into jobs of its own. */
 const fanOutMax = 1_000
 
-/** Attempts of one endpoint that may wait in memory; the rest wait as rows. */
-const waitingPerEndpointMax = 200
+/** Deliveries that are planned together; what goes beyond goes back to the queue. Bounds memory and stalls. */
+const plannedMax = 4_000
 
 /** Handles claimed match jobs. Returns how many deliveries they made. */
 export async function matchEvents(deps: MatchDeps, claims: readonly MatchClaim[]): Promise<number> {
-  const resumed = claims.filter(({ job }) => job.retryCount > 0 || job.data.isResumed)
-  const together = resumed.filter(({ job }) => job.data.eventIds.length > 1)
-  await Promise.all(together.map(claim => splitJob(deps, claim)))
+  const fresh = await splitResumed(deps, claims)
+  const byWorkspace = Map.groupBy(fresh, ({ job }) => job.data.workspaceId)
+  const indexes = await deps.targets.load([...byWorkspace.keys()])
 
-  const remaining = claims.filter(claim => !together.includes(claim))
-  const indexes = await deps.targets.load([...new Set(remaining.map(({ job }) => job.data.workspaceId))])
-  const plans = await Promise.all(
-    remaining.map(claim =>
-      planJob(deps, claim, indexes.get(claim.job.data.workspaceId), resumed.includes(claim)),
-    ),
-  )
-  const planned = plans.flatMap(plan => plan ?? [])
-  await launch(
-    deps,
-    remaining.filter((_, i) => plans[i] !== undefined),
-    planned,
-  )
+  const planned: Planned[] = []
+  const launched: MatchClaim[] = []
+  for (const [workspaceId, ofWorkspace] of byWorkspace) {
+    const index = indexes.get(workspaceId)
+    const found = await listEvents(deps, workspaceId, ofWorkspace)
+    for (const claim of ofWorkspace) {
+      if (planned.length >= plannedMax) {
+        await replaceJob(deps, claim, [resumable(claim)])
+        continue
+      }
+      // Of a removed workspace nothing is left to do.
+      const plan = index === undefined ? [] : await planJob(deps, claim, index, found)
+      if (plan === undefined) continue
+      for (const entry of plan) planned.push(entry)
+      launched.push(claim)
+    }
+  }
+  await launch(deps, launched, planned)
   return planned.length
+}
+
+function isResumed({ job }: MatchClaim): boolean {
+  return job.retryCount > 0 || job.data.isResumed === true
+}
+
+/** The job as it has to be written anew: that it ran before must not be forgotten. */
+function resumable(claim: MatchClaim): MatchJob {
+  return isResumed(claim) ? { ...claim.job.data, isResumed: true } : claim.job.data
 }
 
 /**
  * Events that were run together and did not finish go on one by one: should one of them be what ended the worker,
- * the others are not held up by it.
+ * the others are not held up by it. Returns the claims that are left.
  */
-async function splitJob(deps: MatchDeps, claim: MatchClaim): Promise<void> {
-  const { eventIds, ...rest } = claim.job.data
-  await replaceJob(
-    deps,
-    claim,
-    eventIds.map(id => ({ ...rest, eventIds: [id], isResumed: true })),
-  )
+async function splitResumed(deps: MatchDeps, claims: readonly MatchClaim[]): Promise<MatchClaim[]> {
+  const isTogether = (claim: MatchClaim) => isResumed(claim) && claim.job.data.eventIds.length > 1
+  for (const claim of claims.filter(isTogether)) {
+    const job = resumable(claim)
+    await replaceJob(
+      deps,
+      claim,
+      job.eventIds.map(id => ({ ...job, eventIds: [id] })),
+    )
+  }
+  return claims.filter(claim => !isTogether(claim))
 }
 
 /** Puts other jobs in the place of one that is ours; nothing of it has been started. */
@@ -69,26 +87,36 @@ async function replaceJob(deps: MatchDeps, claim: MatchClaim, jobs: readonly Mat
   deps.claims.remove(claim)
 }
 
+async function listEvents(
+  deps: MatchDeps,
+  workspaceId: string,
+  claims: readonly MatchClaim[],
+): Promise<Map<string, StoredEvent>> {
+  const ids = claims.flatMap(({ job }) => job.data.eventIds)
+  const found = await events.listByIds(deps.db, workspaceId, ids)
+  return new Map(found.map(event => [event.id, event]))
+}
+
 type Wanted = { event: StoredEvent; targets: Target[] }
 
 /** What is to be done for a job; undefined when other jobs took its place. */
 async function planJob(
   deps: MatchDeps,
   claim: MatchClaim,
-  index: TargetIndex | undefined,
-  isResumed: boolean,
+  index: TargetIndex,
+  found: ReadonlyMap<string, StoredEvent>,
 ): Promise<Planned[] | undefined> {
-  if (index === undefined) return [] // The workspace was removed.
-  const { workspaceId, eventIds, range } = claim.job.data
-  const found = await events.listByIds(deps.db, workspaceId, eventIds)
-  const wanted = found.map(event => ({ event, targets: targetsOf(claim.job.data, index, event) }))
-  if (range === undefined && wanted.some(isLarge)) {
-    const job = isResumed ? { ...claim.job.data, isResumed } : claim.job.data
-    await replaceJob(deps, claim, stepsOf(job, wanted))
+  const { eventIds, range } = claim.job.data
+  const wanted = eventIds.flatMap((id): Wanted[] => {
+    const event = found.get(id)
+    return event === undefined ? [] : [{ event, targets: targetsOf(claim.job.data, index, event) }]
+  })
+  if (range === undefined && (wanted.some(isLarge) || (wanted.length > 1 && countOf(wanted) > plannedMax))) {
+    await replaceJob(deps, claim, stepsOf(resumable(claim), wanted))
     return undefined
   }
 
-  const existing = isResumed ? await resumeEvents(deps, claim) : undefined
+  const existing = isResumed(claim) ? await resumeEvents(deps, claim) : undefined
   const planned: Planned[] = []
   for (const { event, targets } of wanted) {
     const renderable = { ...event, createdAt: timeOfId(event.id), bodies: {} }
@@ -98,7 +126,7 @@ async function planJob(
       planned.push(planDelivery(claim, delivery, renderable, target))
     }
   }
-  return limitWaiting(deps, planned)
+  return planned
 }
 
 /** Settles what a dead worker had on the wire; returns the deliveries that exist already. */
@@ -121,20 +149,26 @@ function isLarge({ targets }: Wanted): boolean {
   return targets.length > fanOutMax
 }
 
+function countOf(wanted: readonly Wanted[]): number {
+  return wanted.reduce((count, { targets }) => count + targets.length, 0)
+}
+
 /**
- * The jobs for events of which some want many subscriptions. The ranges are fixed here, once, so that a step that
- * runs again after a crash has the same deliveries, whatever was subscribed or deleted meanwhile.
+ * The jobs for events that are too many deliveries for one. The ranges are fixed here, once, so that a step that runs
+ * again after a crash has the same deliveries, whatever was subscribed or deleted meanwhile.
  */
 function stepsOf(job: MatchJob, wanted: readonly Wanted[]): MatchJob[] {
-  const small = wanted.filter(entry => !isLarge(entry)).map(({ event }) => event.id)
+  const small = wanted.filter(entry => !isLarge(entry))
+  const ids = small.map(({ event }) => event.id)
+  const together = countOf(small) > plannedMax ? ids.map(id => [id]) : ids.length > 0 ? [ids] : []
   const steps = wanted.filter(isLarge).flatMap(({ event, targets }) => {
     const ends = targets.filter((_, i) => i % fanOutMax === fanOutMax - 1).map(({ id }) => id)
-    return [null, ...ends].map((after, i) => {
+    return [null, ...ends].map((after, i): MatchJob => {
       const range = { after, upTo: ends[i] ?? null }
       return { ...job, eventIds: [event.id], range }
     })
   })
-  return small.length === 0 ? steps : [{ ...job, eventIds: small }, ...steps]
+  return [...together.map(eventIds => ({ ...job, eventIds })), ...steps]
 }
 
 function planDelivery(
@@ -150,18 +184,6 @@ function planDelivery(
     return { claim, isNew, state: { ...state, heldBy: 'endpoint' } }
   if (subscription.status === 'inactive') return { claim, isNew, state: { ...state, heldBy: 'paused' } }
   return { claim, isNew, state, departure: { claim, delivery, event, target, isNew } }
-}
-
-/** Keeps at most so many attempts of an endpoint in memory; the others become rows with a job at once. */
-function limitWaiting(deps: MatchDeps, planned: Planned[]): Planned[] {
-  const room = new Map<string, number>()
-  return planned.map(entry => {
-    if (entry.departure === undefined) return entry
-    const { endpointId } = entry.state
-    const left = room.get(endpointId) ?? waitingPerEndpointMax - deps.slots.waitingFor(endpointId)
-    room.set(endpointId, left - 1)
-    return left > 0 ? entry : { claim: entry.claim, isNew: entry.isNew, state: scheduled(entry.state, 0) }
-  })
 }
 
 function newDelivery(event: StoredEvent, { subscription }: Target): PendingDelivery {

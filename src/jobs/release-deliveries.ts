@@ -5,6 +5,7 @@
 import type { Deps } from '../deps.ts'
 import * as deliveries from '../store/deliveries.ts'
 import * as subscriptions from '../store/webhook-subscriptions.ts'
+import * as workspaces from '../store/workspaces.ts'
 import { subscriptionRemoved } from './attempt-deliveries.ts'
 import type { Claim } from './claims.ts'
 import type { Settler } from './settle.ts'
@@ -30,7 +31,8 @@ export async function releaseDeliveries(
 /** Returns whether there may be more. */
 async function releaseStep(deps: ReleaseDeps, workspaceId: string, subscriptionId: string): Promise<boolean> {
   const count = await deps.db.transaction(async trx => {
-    const subscription = await subscriptions.find(trx, workspaceId, subscriptionId)
+    const workspace = await workspaces.find(trx, workspaceId)
+    const subscription = workspace && (await subscriptions.find(trx, workspaceId, subscriptionId))
     if (subscription === undefined) {
       const which = { heldOnly: false, limit: stepMax }
       const pending = await deliveries.lockPendingOfSubscription(trx, workspaceId, subscriptionId, which)

@@ -14,7 +14,12 @@ import * as flights from '../store/flights.ts'
 import type { Claim, Claims } from './claims.ts'
 
 /** The attempts that one worker started together; its row goes when the last of them has ended. */
-export type Flight = { id: string; open: number }
+export type Flight = {
+  id: string
+  open: number
+  /** A claim on it was lost: its row is left to whoever took over, who learns from it what was on the wire. */
+  isLost: boolean
+}
 
 /** One delivery's part of a job has ended. */
 export type Ended = {
@@ -82,9 +87,10 @@ export function createSettler(deps: SettlerDeps): Settler {
 }
 
 async function settleGroup(deps: SettlerDeps, group: readonly Ended[]): Promise<void> {
+  let written: Ended[]
   for (;;) {
     try {
-      await deps.claims.exclusively(() => deps.db.transaction(trx => writeGroup(deps, trx, group)))
+      written = await deps.claims.exclusively(() => deps.db.transaction(trx => writeGroup(deps, trx, group)))
       break
     } catch (error) {
       if (isUnavailable(error)) {
@@ -112,7 +118,7 @@ async function settleGroup(deps: SettlerDeps, group: readonly Ended[]): Promise<
     if (claim.open === 0) deps.claims.remove(claim)
     if (flight !== undefined) flight.open--
   }
-  deps.onSettled(group)
+  deps.onSettled(written)
 }
 
 function withoutResponse(ended: Ended): Ended {
@@ -121,29 +127,30 @@ function withoutResponse(ended: Ended): Ended {
   return { ...ended, attempt: { ...ended.attempt, error, response: null } }
 }
 
-async function writeGroup(deps: SettlerDeps, trx: Db, group: readonly Ended[]): Promise<void> {
+/** Returns what was written: results of a lost claim say so, and change no delivery. */
+async function writeGroup(deps: SettlerDeps, trx: Db, group: readonly Ended[]): Promise<Ended[]> {
   const isOurs = await settleJobs(deps, trx, group)
-  const states: { state: DeliveryState; isNew: boolean }[] = []
-  const ended: attempts.NewAttempt[] = []
-  for (const { claim, state, isNew = false, attempt } of group) {
-    if (!isOurs(claim)) {
-      if (attempt !== undefined) ended.push({ ...attempt, outcome: 'superseded' })
-      continue
-    }
-    if (state !== undefined) states.push({ state, isNew })
-    if (attempt !== undefined) ended.push(attempt)
-  }
-  const added = states.filter(({ isNew }) => isNew).map(({ state }) => state)
-  const changed = states.filter(({ isNew }) => !isNew).map(({ state }) => state)
+  const ours = group.filter(({ claim }) => isOurs(claim))
+  const lost = group.filter(({ claim }) => !isOurs(claim)).flatMap(asSuperseded)
+
+  const added = ours.flatMap(({ state, isNew }) => (state !== undefined && isNew === true ? [state] : []))
+  const changed = ours.flatMap(({ state, isNew }) => (state !== undefined && isNew !== true ? [state] : []))
+  const ended = ours.flatMap(({ attempt }) => attempt ?? [])
+  const superseded = lost.flatMap(({ attempt }) => attempt ?? [])
   if (added.length > 0) await deliveries.insertMany(trx, added)
   if (changed.length > 0) await deliveries.updateMany(trx, changed)
   if (ended.length > 0) await attempts.insertMany(trx, ended)
-  await deps.queue.enqueueAttempts(
-    trx,
-    states.flatMap(({ state }) => nextJobOf(state)),
-  )
+  if (superseded.length > 0) await attempts.supersedeMany(trx, superseded)
+  await deps.queue.enqueueAttempts(trx, [...added, ...changed].flatMap(nextJobOf))
   const landed = landedFlights(group)
   if (landed.length > 0) await flights.removeMany(trx, landed)
+  return [...ours, ...lost]
+}
+
+function asSuperseded(ended: Ended): Ended[] {
+  if (ended.flight !== undefined) ended.flight.isLost = true
+  const { attempt } = ended
+  return attempt === undefined ? [] : [{ ...ended, attempt: { ...attempt, outcome: 'superseded' } }]
 }
 
 /**
@@ -179,5 +186,7 @@ function landedFlights(group: readonly Ended[]): string[] {
   const landing = new Map<Flight, number>()
   for (const { flight } of group)
     if (flight !== undefined) landing.set(flight, (landing.get(flight) ?? 0) + 1)
-  return [...landing].filter(([flight, count]) => flight.open === count).map(([flight]) => flight.id)
+  return [...landing]
+    .filter(([flight, count]) => flight.open === count && !flight.isLost)
+    .map(([flight]) => flight.id)
 }

@@ -4,6 +4,8 @@
  */
 
 type Waiting = {
+  /** First attempts and retries have room of their own in the line, so that neither keeps the other out. */
+  isRetry: boolean
   endpointId: string
   origin: string
   /** Called when a slot is free; the slot is held until the promise ends. */
@@ -16,8 +18,10 @@ export type Slots = {
   add(item: Waiting): void
   /** How many attempts of this endpoint wait in line. */
   waitingFor(endpointId: string): number
-  /** Attempts in line and on the wire. */
-  readonly size: number
+  /** First attempts in line. */
+  readonly firstWaiting: number
+  /** Retries in line. */
+  readonly retriesWaiting: number
   readonly inFlight: number
   /** Gives everything in line back; from then on nothing starts. */
   close(): void
@@ -46,10 +50,16 @@ export function createSlots(options: { now: () => number; onFree: () => void }):
   const endpoints = new Map<string, EndpointLine>()
   const origins = new Map<string, OriginLine>()
   const readyOrigins: OriginLine[] = []
-  let waiting = 0
+  let firstWaiting = 0
+  let retriesWaiting = 0
   let inFlight = 0
   let isClosed = false
   let whenDrained: (() => void) | undefined
+
+  function countWaiting({ isRetry }: Waiting, by: 1 | -1): void {
+    if (isRetry) retriesWaiting += by
+    else firstWaiting += by
+  }
 
   function markReady(endpoint: EndpointLine, origin: OriginLine): void {
     const canStart = endpoint.line.length > 0 && endpoint.inFlight < slotLimits.perEndpointMax
@@ -78,7 +88,7 @@ export function createSlots(options: { now: () => number; onFree: () => void }):
   }
 
   function start(item: Waiting, endpoint: EndpointLine, origin: OriginLine): void {
-    waiting--
+    countWaiting(item, -1)
     inFlight++
     endpoint.inFlight++
     origin.inFlight++
@@ -103,8 +113,9 @@ export function createSlots(options: { now: () => number; onFree: () => void }):
   function giveBackOlderThan(momentMs: number): void {
     for (const endpoint of endpoints.values()) {
       while (endpoint.line.length > 0 && endpoint.line[0]!.sinceMs <= momentMs) {
-        waiting--
-        endpoint.line.shift()!.item.giveBack()
+        const { item } = endpoint.line.shift()!
+        countWaiting(item, -1)
+        item.giveBack()
       }
     }
   }
@@ -123,13 +134,16 @@ export function createSlots(options: { now: () => number; onFree: () => void }):
       if (origin === undefined)
         origins.set(item.origin, (origin = { name: item.origin, inFlight: 0, ready: [], isReady: false }))
       endpoint.line.push({ item, sinceMs: options.now() })
-      waiting++
+      countWaiting(item, 1)
       markReady(endpoint, origin)
       startReady()
     },
     waitingFor: endpointId => endpoints.get(endpointId)?.line.length ?? 0,
-    get size() {
-      return waiting + inFlight
+    get firstWaiting() {
+      return firstWaiting
+    },
+    get retriesWaiting() {
+      return retriesWaiting
     },
     get inFlight() {
       return inFlight

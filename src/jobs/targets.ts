@@ -40,22 +40,11 @@ export type Targets = {
 /** Subscriptions held in memory at most, over all workspaces; beyond it the least used workspaces are dropped. */
 const targetsMax = 500_000
 
-type Held = { version: number; index: TargetIndex; loading: Promise<void> | undefined }
+type Held = { version: number; index: TargetIndex }
 
+/** For one caller at a time, which the worker's loop is. */
 export function createTargets(deps: Pick<Deps, 'db' | 'catalogue'>): Targets {
   const held = new Map<string, Held>()
-
-  async function loadChanges(workspaceId: string, entry: Held, version: number): Promise<void> {
-    // Two batches at once share one load; it may have ended at an older version than this one needs.
-    while (entry.loading !== undefined) await entry.loading
-    if (entry.version >= version) return
-    entry.loading = readChanges(workspaceId, entry, version)
-    try {
-      await entry.loading
-    } finally {
-      entry.loading = undefined
-    }
-  }
 
   async function readChanges(workspaceId: string, entry: Held, version: number): Promise<void> {
     const changed = await subscriptions.listChangedSince(deps.db, workspaceId, entry.version)
@@ -75,11 +64,12 @@ export function createTargets(deps: Pick<Deps, 'db' | 'catalogue'>): Targets {
 
   function dropLeastUsed(): void {
     let total = 0
-    for (const { index } of held.values()) total += index.size
+    // A workspace without subscriptions takes room too.
+    for (const { index } of held.values()) total += index.size + 1
     for (const [workspaceId, { index }] of held) {
       if (total <= targetsMax || held.size === 1) return
       held.delete(workspaceId)
-      total -= index.size
+      total -= index.size + 1
     }
   }
 
@@ -88,11 +78,11 @@ export function createTargets(deps: Pick<Deps, 'db' | 'catalogue'>): Targets {
       const versions = await workspaces.listVersions(deps.db, workspaceIds)
       const indexes = new Map<string, TargetIndex>()
       for (const { id, version, isDeleted } of versions) {
-        const entry = held.get(id) ?? { version: 0, index: createMatchIndex<Target>(), loading: undefined }
+        const entry = held.get(id) ?? { version: 0, index: createMatchIndex<Target>() }
         held.delete(id)
         if (isDeleted) continue
         held.set(id, entry) // Last in the map means used last.
-        if (entry.version < version) await loadChanges(id, entry, version)
+        if (entry.version < version) await readChanges(id, entry, version)
         indexes.set(id, entry.index)
       }
       dropLeastUsed()

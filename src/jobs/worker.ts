@@ -19,14 +19,14 @@ export type Worker = {
   stop(drainTimeoutMs: number): Promise<void>
 }
 
-/** First attempts leave a fifth of the room to retries that are due. */
+/** First attempts and retries that may wait in line: each has room of its own, whatever the other does. */
 const firstAttemptsMax = slotLimits.inFlightMax * 0.8
+const retriesMax = slotLimits.inFlightMax * 0.2
 
 /** Room that is worth a claim: taking a little each time costs more than it brings. */
 const worthwhileRoom = firstAttemptsMax / 2
 
 const matchJobsMax = 100
-const attemptJobsMax = 200
 
 /** Polls of an idle worker come at growing distance; they only matter when a wake-up was lost. */
 const pollMinMs = 250
@@ -52,7 +52,7 @@ export function startWorker(deps: Deps): Worker {
   let deliveriesPerJob: number = slotLimits.inFlightMax
 
   async function claimMatches(): Promise<number> {
-    const room = firstAttemptsMax - slots.size
+    const room = firstAttemptsMax - slots.firstWaiting
     if (room < worthwhileRoom) return 0
     const max = Math.min(matchJobsMax, Math.max(1, Math.floor(room / deliveriesPerJob)))
     const jobs = await deps.queue.claim('match-events', max)
@@ -64,9 +64,9 @@ export function startWorker(deps: Deps): Worker {
   }
 
   async function claimAttempts(): Promise<number> {
-    const room = slotLimits.inFlightMax - slots.size
+    const room = retriesMax - slots.retriesWaiting
     if (room <= 0) return 0
-    const jobs = await deps.queue.claim('attempt-deliveries', Math.min(room, attemptJobsMax))
+    const jobs = await deps.queue.claim('attempt-deliveries', room)
     if (jobs.length === 0) return 0
     const held = jobs.map(job => claims.add('attempt-deliveries', job))
     await orFail(held, () => attemptDeliveries(work, held))
@@ -170,37 +170,59 @@ function createBell(): { ring: () => void; wait: (timeoutMs: number) => Promise<
   }
 }
 
-/** After results are written: tells of each attempt, and acts on endpoints that are gone. */
+/** After results are written: tells what became of each delivery, and acts on endpoints that are gone. */
 function onSettled(deps: Deps, settled: readonly Ended[]): void {
-  for (const { state, attempt, isNew } of settled) {
-    if (state === undefined || attempt === undefined) continue
-    deps.log.info(
-      {
-        workspaceId: state.workspaceId,
-        deliveryId: state.id,
-        eventId: state.eventId,
-        subscriptionId: state.subscriptionId,
-        endpointId: state.endpointId,
-        event: `${state.service}.${state.event}`,
-        attempt: attempt.number,
-        isFirst: isNew === true,
-        outcome: attempt.outcome,
-        responseStatus: attempt.response?.status,
-        durationMs: Math.round(attempt.durationMs),
-        requests: attempt.requestsCount,
-        remoteAddress: attempt.remoteAddress ?? undefined,
-        error: attempt.error ?? undefined,
-        status: state.status,
-        nextAttemptInSeconds: state.nextAttemptInSeconds ?? undefined,
-      },
-      'delivery.attempted',
-    )
-    if (attempt.outcome === 'gone') {
-      disableEndpoint(deps, state.workspaceId, state.endpointId, 'The endpoint answered 410 Gone.').catch(
-        (error: unknown) =>
-          // The next attempt is answered with 410 again and comes back here.
-          deps.log.error({ err: error, endpointId: state.endpointId }, 'endpoint.disable_failed'),
-      )
+  const gone = new Map<string, string>()
+  let givenBack = 0
+  for (const { state, attempt } of settled) {
+    if (state === undefined) continue
+    if (attempt !== undefined) {
+      logAttempt(deps, state, attempt)
+      if (attempt.outcome === 'gone') gone.set(state.endpointId, state.workspaceId)
+    } else if (state.status === 'cancelled' || state.heldBy !== null) {
+      const { workspaceId, id: deliveryId, eventId, subscriptionId, status, heldBy, statusReason } = state
+      const fields = { workspaceId, deliveryId, eventId, subscriptionId, status, heldBy, statusReason }
+      deps.log.info(fields, state.heldBy === null ? 'delivery.cancelled' : 'delivery.held')
+    } else {
+      givenBack++
     }
   }
+  // Many of these for long: more is due for some endpoint than its slots let through.
+  if (givenBack > 0) deps.log.info({ deliveries: givenBack }, 'deliveries.given_back')
+  for (const [endpointId, workspaceId] of gone) {
+    disableEndpoint(deps, workspaceId, endpointId, 'The endpoint answered 410 Gone.').catch(
+      (error: unknown) =>
+        // The next attempt is answered with 410 again and comes back here.
+        deps.log.error({ err: error, endpointId }, 'endpoint.disable_failed'),
+    )
+  }
+}
+
+function logAttempt(
+  { log }: Pick<Deps, 'log'>,
+  state: NonNullable<Ended['state']>,
+  attempt: NonNullable<Ended['attempt']>,
+): void {
+  log.info(
+    {
+      workspaceId: state.workspaceId,
+      deliveryId: state.id,
+      eventId: state.eventId,
+      subscriptionId: state.subscriptionId,
+      endpointId: state.endpointId,
+      event: `${state.service}.${state.event}`,
+      attempt: attempt.number,
+      outcome: attempt.outcome,
+      responseStatus: attempt.response?.status,
+      durationMs: Math.round(attempt.durationMs),
+      requests: attempt.requestsCount,
+      remoteAddress: attempt.remoteAddress ?? undefined,
+      error: attempt.error ?? undefined,
+      // Of a superseded attempt, whoever took over says what became of the delivery.
+      ...(attempt.outcome === 'superseded'
+        ? {}
+        : { status: state.status, nextAttemptInSeconds: state.nextAttemptInSeconds ?? undefined }),
+    },
+    'delivery.attempted',
+  )
 }

@@ -51,7 +51,9 @@ export async function listAttempts(
   const live = await flights.listLiveByDeliveries(deps.db, workspaceId, [deliveryId])
   const delivery = await getDelivery(deps, workspaceId, deliveryId)
   const ended = await attempts.listByDeliveries(deps.db, workspaceId, [deliveryId])
-  const started = live.filter(entry => ended.every(({ number }) => number !== entry.number))
+  // A delivery that waits for a time to come is not on the wire: it was given back before its attempt began.
+  const isWaiting = delivery.nextAttemptAt !== null && delivery.nextAttemptAt > deps.ids.now()
+  const started = isWaiting ? [] : live.filter(entry => ended.every(({ number }) => number !== entry.number))
   const body = await requestBody(deps, delivery)
   return [
     ...ended.map(attempt => ({ ...attempt, requestBody: attempt.request.method === 'GET' ? null : body })),

@@ -11,6 +11,8 @@ export async function disableEndpoint(
   endpointId: string,
   reason: string,
 ): Promise<void> {
+  // Looked at first: every bump of the version makes all workers read the workspace's changes.
+  if (!(await endpoints.isActive(deps.db, workspaceId, endpointId))) return
   const isChanged = await deps.db.transaction(async trx => {
     const version = await workspaces.bumpVersion(trx, workspaceId)
     if (version === undefined) return false

@@ -1,15 +1,12 @@
 /** Attempts that have ended. Appended once; those on the wire are in store/flights.ts. */
 import type { Attempt } from '../domain/delivery.ts'
 import { boolArray, byteaArray, int4Array, textArray, timestamptzArray, uuidArray } from './arrays.ts'
-import { runPrepared, type Db } from './db.ts'
+import { rows, runPrepared, type Db } from './db.ts'
 
 /** An attempt to be written; the headers of its request come as lines of `name: value`. */
 export type NewAttempt = Omit<Attempt, 'request'> & { method: string; url: string; requestHeaders: string }
 
-/**
- * Appends attempts of any workspaces. Where the number exists as `interrupted`, its worker was given up and came
- * back later: what it learned replaces the row, as `superseded`, since another attempt took its place.
- */
+/** Appends attempts of any workspaces. */
 export async function insertMany(db: Db, attempts: readonly NewAttempt[]): Promise<void> {
   const sql = /* sql */ `
     insert into attempts
@@ -20,12 +17,7 @@ export async function insertMany(db: Db, attempts: readonly NewAttempt[]): Promi
                   :startedAts::timestamptz[], :durations::integer[], :requestsCounts::integer[],
                   :remoteAddresses::text[], :errors::text[], :methods::text[], :urls::text[], :requestHeaders::text[],
                   :statuses::integer[], :responseHeaders::text[], :responseBodies::bytea[], :truncations::boolean[])
-    on conflict (delivery_id, number) do update
-       set outcome = 'superseded', duration_ms = excluded.duration_ms, requests_count = excluded.requests_count,
-           remote_address = excluded.remote_address, error = excluded.error,
-           response_status = excluded.response_status, response_headers = excluded.response_headers,
-           response_body = excluded.response_body, response_is_truncated = excluded.response_is_truncated
-     where attempts.outcome = 'interrupted' and excluded.outcome = 'superseded'`
+    on conflict do nothing`
   await runPrepared(db, sql, {
     workspaceIds: uuidArray(attempts.map(attempt => attempt.workspaceId)),
     deliveryIds: uuidArray(attempts.map(attempt => attempt.deliveryId)),
@@ -45,6 +37,35 @@ export async function insertMany(db: Db, attempts: readonly NewAttempt[]): Promi
     ),
     responseBodies: byteaArray(attempts.map(attempt => attempt.response && attempt.response.body)),
     truncations: boolArray(attempts.map(attempt => attempt.response?.isTruncated ?? false)),
+  })
+}
+
+/**
+ * Completes attempts that were given up as `interrupted` and whose worker came back later: what it learned is kept, as
+ * `superseded`, since another attempt took their place. Where nobody took over yet there is nothing to complete; who
+ * does will find the attempt in its flight.
+ */
+export async function supersedeMany(db: Db, attempts: readonly NewAttempt[]): Promise<void> {
+  const sql = /* sql */ `
+    update attempts a
+       set outcome = 'superseded', duration_ms = n.duration_ms, requests_count = n.requests_count, error = n.error,
+           response_status = n.response_status, response_body = n.response_body
+      from unnest(:workspaceIds::uuid[], :deliveryIds::uuid[], :numbers::integer[], :durations::integer[],
+                  :requestsCounts::integer[], :errors::text[], :statuses::integer[], :responseBodies::bytea[])
+           as n (workspace_id, delivery_id, number, duration_ms, requests_count, error, response_status, response_body)
+     where a.workspace_id = n.workspace_id
+       and a.delivery_id = n.delivery_id
+       and a.number = n.number
+       and a.outcome = 'interrupted'`
+  await rows(db, sql, {
+    workspaceIds: uuidArray(attempts.map(attempt => attempt.workspaceId)),
+    deliveryIds: uuidArray(attempts.map(attempt => attempt.deliveryId)),
+    numbers: int4Array(attempts.map(attempt => attempt.number)),
+    durations: int4Array(attempts.map(attempt => Math.round(attempt.durationMs))),
+    requestsCounts: int4Array(attempts.map(attempt => attempt.requestsCount)),
+    errors: textArray(attempts.map(attempt => attempt.error)),
+    statuses: int4Array(attempts.map(attempt => attempt.response?.status ?? null)),
+    responseBodies: byteaArray(attempts.map(attempt => attempt.response && attempt.response.body)),
   })
 }
 
@@ -71,11 +92,10 @@ export async function listByDeliveries(
            response_headers as "responseHeaders", response_body as "responseBody",
            response_is_truncated as "responseIsTruncated"
       from attempts
-     where workspace_id = :workspaceId and delivery_id = any(:deliveryIds::uuid[])
+     where workspace_id = :workspaceId
+       and delivery_id = any(:deliveryIds::uuid[])
      order by delivery_id, number`
-  return (await runPrepared<AttemptRow>(db, sql, { workspaceId, deliveryIds: uuidArray(deliveryIds) })).map(
-    fromRow,
-  )
+  return (await rows<AttemptRow>(db, sql, { workspaceId, deliveryIds: uuidArray(deliveryIds) })).map(fromRow)
 }
 
 function fromRow(row: AttemptRow): Attempt {

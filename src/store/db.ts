@@ -19,6 +19,8 @@ export type DbOptions = {
   applicationName: string
   /** An idle connection that breaks; it is replaced at the next use, so this is only to be logged. */
   onError: (error: Error) => void
+  /** What knex would otherwise print past the log. */
+  onMessage?: (message: string) => void
 }
 
 /** Longest wait for a free connection; past it the caller hears 503 instead of hanging. */
@@ -49,11 +51,17 @@ export function createDb(options: DbOptions): Db {
       },
     },
     acquireConnectionTimeout: acquireTimeoutMs,
+    ...(options.onMessage === undefined ? {} : { log: knexLog(options.onMessage) }),
   })
   return db
 }
 
 type Bindings = Record<string, unknown>
+
+function knexLog(onMessage: (message: string) => void): Knex.Logger {
+  const say = (message: unknown) => onMessage(String(message))
+  return { warn: say, error: say, deprecate: say, debug: () => {} }
+}
 
 export async function rows<Row>(db: Db, sql: string, bindings: Bindings = {}): Promise<Row[]> {
   return (await run<Row>(db, sql, bindings)).rows
@@ -220,12 +228,13 @@ export async function migrate(db: Db, alsoDo: () => Promise<void>): Promise<void
 
 /** How far the database's clock is ahead of this machine's, in milliseconds. */
 export async function clockOffsetMs(db: Db): Promise<number> {
-  const askedAt = Date.now()
-  const row = await firstRow<{ ms: number }>(
-    db,
-    'select (extract(epoch from clock_timestamp()) * 1000)::float8 as ms',
-  )
-  return row!.ms - (askedAt + Date.now()) / 2
+  // In a transaction, so that the wait for a connection is over before the clocks are compared.
+  return db.transaction(async trx => {
+    const askedAt = Date.now()
+    const sql = 'select (extract(epoch from clock_timestamp()) * 1000)::float8 as ms'
+    const row = await firstRow<{ ms: number }>(trx, sql)
+    return row!.ms - (askedAt + Date.now()) / 2
+  })
 }
 
 /** Takes a lock of the transaction, if nobody else has it. */

@@ -16,7 +16,7 @@ import {
   type Page,
   type PageQuery,
 } from './db.ts'
-import { deliveryIdRange } from './events.ts'
+import { deliveryIdRange, idRange } from './events.ts'
 
 const columns = /* sql */ `
   id, workspace_id as "workspaceId", event_id as "eventId", subscription_id as "subscriptionId",
@@ -78,8 +78,10 @@ export async function updateMany(db: Db, deliveries: readonly DeliveryState[]): 
      where d.workspace_id = n.workspace_id
        and d.id = n.id
        and d.id = any(:ids::uuid[])
+       and d.id between :firstId::uuid and :lastId::uuid
        and d.status in ('pending', 'cancelled')`
-  await runPrepared(db, sql, stateArrays(deliveries))
+  const range = idRange(deliveries.map(({ id }) => id))
+  await runPrepared(db, sql, { ...stateArrays(deliveries), ...range })
 }
 
 function stateArrays(deliveries: readonly DeliveryState[]) {
@@ -145,6 +147,27 @@ export async function lockPendingOfSubscription(
      limit :limit
        for update skip locked`
   return rows(db, sql, { workspaceId, subscriptionId, ...which })
+}
+
+/**
+ * Subscriptions of which deliveries are held although nothing holds them any more: it is active with its endpoint, or
+ * it or its workspace was removed.
+ */
+export async function listStuckHolders(
+  db: Db,
+  limit: number,
+): Promise<{ workspaceId: string; subscriptionId: string }[]> {
+  const sql = /* sql */ `
+    select distinct d.workspace_id as "workspaceId", d.subscription_id as "subscriptionId"
+      from deliveries d
+      join webhook_subscriptions s on s.workspace_id = d.workspace_id and s.id = d.subscription_id
+      join endpoints e on e.workspace_id = s.workspace_id and e.id = s.endpoint_id
+      join workspaces w on w.id = d.workspace_id
+     where d.status = 'pending'
+       and d.held_by in ('paused', 'endpoint')
+       and (s.deleted_at is not null or w.deleted_at is not null or (s.status = 'active' and e.status = 'active'))
+     limit :limit`
+  return rows(db, sql, { limit })
 }
 
 /** Deliveries of every workspace whose time came more than `overdueSeconds` ago, oldest first. */

@@ -49,6 +49,12 @@ export async function update(
   await rows(db, sql, { id, workspaceId, ...encode(endpoint) })
 }
 
+export async function isActive(db: Db, workspaceId: string, id: string): Promise<boolean> {
+  const sql = /* sql */ `
+    select id from endpoints where workspace_id = :workspaceId and id = :id and status = 'active'`
+  return (await rows(db, sql, { workspaceId, id })).length > 0
+}
+
 /** True when the status changed. */
 export async function setStatus(
   db: Db,

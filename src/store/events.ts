@@ -51,9 +51,20 @@ export async function listByIds(db: Db, workspaceId: string, ids: readonly strin
     select id, workspace_id as "workspaceId", workspace_version as "workspaceVersion", service, event,
            external_id as "externalId", occurred_at as "occurredAt", payload
       from events
-     where workspace_id = :workspaceId and id = any(:ids::uuid[])
+     where workspace_id = :workspaceId and id = any(:ids::uuid[]) and id between :firstId::uuid and :lastId::uuid
      order by id`
-  return runPrepared(db, sql, { workspaceId, ids: uuidArray(ids) })
+  if (ids.length === 0) return []
+  return runPrepared(db, sql, { workspaceId, ids: uuidArray(ids), ...idRange(ids) })
+}
+
+/** With a range a prepared plan still looks into the partitions of these ids only. */
+export function idRange(ids: readonly string[]): { firstId: string; lastId: string } {
+  let [firstId, lastId] = [ids[0]!, ids[0]!]
+  for (const id of ids) {
+    if (id < firstId) firstId = id
+    if (id > lastId) lastId = id
+  }
+  return { firstId, lastId }
 }
 
 export async function find(db: Db, workspaceId: string, id: string): Promise<StoredEvent | undefined> {

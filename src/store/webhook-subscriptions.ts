@@ -172,7 +172,6 @@ export async function list(
 
 export type ChangedSubscription = Subscription & {
   createdVersion: number
-  changedVersion: number
   isDeleted: boolean
   /** Encrypted header values and password of the endpoint. */
   secrets: string | null
@@ -185,8 +184,7 @@ export async function listChangedSince(
   version: number,
 ): Promise<ChangedSubscription[]> {
   const sql = /* sql */ `
-    select ${columns}, s.created_version as "createdVersion", s.changed_version as "changedVersion",
-           s.deleted_at is not null as "isDeleted", e.secrets
+    select ${columns}, s.created_version as "createdVersion", s.deleted_at is not null as "isDeleted", e.secrets
       ${tables}
      where s.workspace_id = :workspaceId
        and s.changed_version > :version

@@ -150,18 +150,33 @@ describe('the settler', () => {
     )
   })
 
-  it('keeps the answer of a job that is not ours any more as superseded, and changes nothing else', async () => {
+  it('leaves what was on the wire for a lost job to whoever takes over, and changes nothing else', async () => {
     const [lost, kept] = [await claim(1), await claim(1)]
     const [theirs, ours] = [newDelivery(), newDelivery()]
+    const flight = { id: context.deps.ids.next(), open: 1, isLost: false }
+    await flights.insert(context.deps.db, {
+      id: flight.id,
+      workspaceId,
+      startedAt: new Date(),
+      entries: [
+        { deliveryId: theirs.id, eventId: theirs.eventId, subscriptionId, format: 'bird', number: 1 },
+      ],
+    })
     await context.deps.queue.fail('match-events', [lost.job])
 
-    await settle(ended(lost, theirs, 'delivered'), ended(kept, ours, 'delivered'))
+    await settle({ ...ended(lost, theirs, 'delivered'), flight }, ended(kept, ours, 'delivered'))
 
-    expect(await outcomesOf(theirs)).to.deep.equal(['superseded'])
-    expect(await find(theirs)).to.equal(undefined)
+    expect(await outcomesOf(theirs)).to.deep.equal([])
+    const live = await flights.listLiveByDeliveries(context.deps.db, workspaceId, [theirs.id])
+    expect(
+      live.map(({ number }) => number),
+      'its request is still on record',
+    ).to.deep.equal([1])
+    expect((await find(theirs))!.attemptsCount).to.equal(0)
     expect(await jobState(lost)).to.equal('retry')
     expect(await outcomesOf(ours)).to.deep.equal(['delivered'])
     expect((await find(ours))!.status).to.equal('delivered')
+    expect(told.map(({ attempt }) => attempt?.outcome).toSorted()).to.deep.equal(['delivered', 'superseded'])
   })
 
   it('puts what a worker learned that was given up in the place of its interrupted attempt', async () => {
@@ -205,7 +220,7 @@ describe('the settler', () => {
   it('removes a flight with the last of it, and not before', async () => {
     const held = await claim(2)
     const [one, two] = [newDelivery(), newDelivery()]
-    const flight = { id: context.deps.ids.next(), open: 2 }
+    const flight = { id: context.deps.ids.next(), open: 2, isLost: false }
     await flights.insert(context.deps.db, {
       id: flight.id,
       workspaceId,

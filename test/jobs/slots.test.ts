@@ -5,6 +5,10 @@ import { createSlots, slotLimits, type Slots } from '#src/jobs/slots.ts'
 
 const { perEndpointMax, perOriginMax, inFlightMax, waitMaxMs } = slotLimits
 
+function sizeOf({ inFlight, firstWaiting, retriesWaiting }: Slots): number {
+  return inFlight + firstWaiting + retriesWaiting
+}
+
 describe('the slots', () => {
   let nowMs: number
   let freedCount: number
@@ -29,8 +33,9 @@ describe('the slots', () => {
     mock.timers.reset()
   })
 
-  function add(name: string, endpointId: string, origin = 'https://example.com'): void {
+  function add(name: string, endpointId: string, origin = 'https://example.com', isRetry = false): void {
     slots.add({
+      isRetry,
       endpointId,
       origin,
       start: () => {
@@ -61,12 +66,12 @@ describe('the slots', () => {
     add('one', 'a')
 
     expect(started).to.deep.equal(['one'])
-    expect([slots.inFlight, slots.size, slots.waitingFor('a')]).to.deep.equal([1, 1, 0])
+    expect([slots.inFlight, sizeOf(slots), slots.waitingFor('a')]).to.deep.equal([1, 1, 0])
   })
 
   it('give an endpoint so many and no more; the next starts when one of them ends', async () => {
     addMany(perEndpointMax + 2, 'a')
-    expect([slots.inFlight, slots.waitingFor('a'), slots.size]).to.deep.equal([
+    expect([slots.inFlight, slots.waitingFor('a'), sizeOf(slots)]).to.deep.equal([
       perEndpointMax,
       2,
       perEndpointMax + 2,
@@ -137,7 +142,7 @@ describe('the slots', () => {
     add('again', 'other')
 
     expect(started.at(-1)).to.equal('again')
-    expect(slots.size).to.equal(perOriginMax)
+    expect(sizeOf(slots)).to.equal(perOriginMax)
   })
 
   it('give everything in line back when they close, and start nothing any more', async () => {
@@ -167,13 +172,24 @@ describe('the slots', () => {
     expect(await slots.drained(0)).to.equal(true)
   })
 
+  it('count first attempts and retries in line apart', () => {
+    addMany(perEndpointMax, 'a')
+    add('first', 'a')
+    add('retry', 'a', undefined, true)
+    add('another retry', 'a', undefined, true)
+    expect([slots.firstWaiting, slots.retriesWaiting]).to.deep.equal([1, 2])
+
+    pass(waitMaxMs)
+    expect([slots.firstWaiting, slots.retriesWaiting]).to.deep.equal([0, 0])
+  })
+
   it('hold nothing of an endpoint that is through', async () => {
     for (let round = 0; round < 3; round++) {
       addMany(perEndpointMax + 3, 'a')
       for (let i = 0; i < perEndpointMax + 3; i++) await end(`a ${i}`)
     }
 
-    expect([slots.size, slots.inFlight, slots.waitingFor('a')]).to.deep.equal([0, 0, 0])
+    expect([sizeOf(slots), slots.inFlight, slots.waitingFor('a')]).to.deep.equal([0, 0, 0])
     expect(started).to.have.lengthOf(3 * (perEndpointMax + 3))
     expect(givenBack).to.deep.equal([])
   })

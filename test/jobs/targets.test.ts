@@ -99,17 +99,6 @@ describe('the targets', () => {
     expect(statements.filter(sql => sql.includes('changed_version'))).to.have.lengthOf(1)
   })
 
-  it('are loaded once by many that need them at once', async () => {
-    const id = await context.subscribe(workspaceId)
-
-    const statements = await statementsOf(async () => {
-      const all = await Promise.all(Array.from({ length: 10 }, () => matching()))
-      expect(all).to.deep.equal(Array.from({ length: 10 }, () => [id]))
-    })
-
-    expect(statements.filter(sql => sql.includes('changed_version'))).to.have.lengthOf(1)
-  })
-
   it('can be loaded again after the database failed in between', async () => {
     const id = await context.subscribe(workspaceId)
     let failures = 0
