@@ -2,7 +2,7 @@
  * The log: JSON lines on standard output, one wide line per thing that happened. No secret reaches it:
  * what could hold one is not logged, and the redaction below is the second net.
  */
-import { pino, stdSerializers } from 'pino'
+import { pino, stdSerializers, type DestinationStream, type LoggerOptions } from 'pino'
 
 export type LogLevel = 'trace' | 'debug' | 'info' | 'warn' | 'error' | 'fatal' | 'silent'
 
@@ -13,8 +13,9 @@ export type Log = {
   error(fields: object, message: string): void
 }
 
-export function createLog(options: { level: LogLevel; role: string }): Log {
-  return pino({
+/** Writes to standard output, or to `destination`. */
+export function createLog(options: { level: LogLevel; role: string }, destination?: DestinationStream): Log {
+  const settings: LoggerOptions = {
     level: options.level,
     base: { service: 'hookseal', role: options.role, pid: process.pid },
     timestamp: pino.stdTimeFunctions.isoTime,
@@ -30,11 +31,14 @@ export function createLog(options: { level: LogLevel; role: string }): Log {
       '*.signingKey',
       '*.password',
     ],
-  })
+  }
+  return destination === undefined ? pino(settings) : pino(settings, destination)
 }
 
-/** PostgreSQL repeats the failing row in `detail` and `where`: a payload, or what else a tenant stored. */
+/** In these PostgreSQL repeats the failing row: a payload, or what else a tenant stored. */
+const rowFields = new Set(['detail', 'where', 'internalQuery'])
+
 function describeError(error: Error): object {
-  const { detail, where, internalQuery, ...fields } = stdSerializers.err(error) as Record<string, unknown>
-  return fields
+  const fields = Object.entries(stdSerializers.err(error))
+  return Object.fromEntries(fields.filter(([name]) => !rowFields.has(name)))
 }
