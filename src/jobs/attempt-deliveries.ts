@@ -3,7 +3,7 @@
  * a changed, paused or removed subscription is respected.
  */
 import type { Deps } from '../deps.ts'
-import { untouched, type PendingDelivery } from '../domain/delivery.ts'
+import { untouched, type DeliveryState, type PendingDelivery } from '../domain/delivery.ts'
 import type { StoredEvent } from '../domain/event.ts'
 import { timeOfId } from '../ids.ts'
 import * as deliveries from '../store/deliveries.ts'
@@ -11,7 +11,7 @@ import * as events from '../store/events.ts'
 import type { Claim } from './claims.ts'
 import { interruptLaterAttempts } from './interrupted.ts'
 import { launch, type LaunchDeps, type Planned } from './launch.ts'
-import type { TargetIndex, Targets } from './targets.ts'
+import { holderOf, type TargetIndex, type Targets } from './targets.ts'
 
 type AttemptsDeps = LaunchDeps & Pick<Deps, 'queue'> & { targets: Targets }
 
@@ -65,17 +65,17 @@ function planAttempt(
   index: TargetIndex | undefined,
 ): Planned {
   const isNew = false
-  const state = untouched(delivery)
   const target = index?.get(delivery.subscriptionId)
-  if (target === undefined)
-    return { claim, isNew, state: { ...state, status: 'cancelled', statusReason: subscriptionRemoved } }
-  if (event === undefined)
-    return { claim, isNew, state: { ...state, status: 'cancelled', statusReason: eventExpired } }
-  const { status, endpoint } = target.subscription
-  if (endpoint.status === 'disabled') return { claim, isNew, state: { ...state, heldBy: 'endpoint' } }
-  if (status === 'inactive') return { claim, isNew, state: { ...state, heldBy: 'paused' } }
+  if (target === undefined) return { claim, isNew, state: cancelled(delivery, subscriptionRemoved) }
+  if (event === undefined) return { claim, isNew, state: cancelled(delivery, eventExpired) }
+  const heldBy = holderOf(target)
+  if (heldBy !== undefined) return { claim, isNew, state: { ...untouched(delivery), heldBy } }
   const renderable = { ...event, createdAt: timeOfId(event.id), bodies: {} }
-  return { claim, isNew, state, departure: { claim, delivery, event: renderable, target, isNew } }
+  return { claim, isNew, delivery, event: renderable, target }
+}
+
+function cancelled(delivery: PendingDelivery, statusReason: string): DeliveryState {
+  return { ...untouched(delivery), status: 'cancelled', statusReason }
 }
 
 export const subscriptionRemoved = 'the subscription was deleted'

@@ -3,7 +3,7 @@
  * the settler.
  */
 import type { Deps } from '../deps.ts'
-import { scheduled, type DeliveryState } from '../domain/delivery.ts'
+import { scheduled, untouched, type DeliveryState } from '../domain/delivery.ts'
 import type { Db } from '../store/db.ts'
 import * as flights from '../store/flights.ts'
 import { depart, giveBackDelaySeconds, type Departure } from './attempt.ts'
@@ -19,27 +19,21 @@ export type LaunchDeps = Pick<
 /** Attempts of one endpoint that may wait in line; what is beyond waits as rows. */
 const waitingPerEndpointMax = 200
 
-/** What is to be done with one delivery: an attempt at once, or only its state written. */
-export type Planned = {
-  claim: Claim
-  state: DeliveryState
-  isNew: boolean
-  departure?: Omit<Departure, 'flight'>
-}
+/** What is to be done with one delivery: its state written, or an attempt at once. */
+export type Planned = ToWrite | ToSend
+type ToWrite = { claim: Claim; isNew: boolean; state: DeliveryState }
+type ToSend = Omit<Departure, 'flight'>
 
 export async function launch(
   deps: LaunchDeps,
   claims: readonly Claim[],
-  wanted: readonly Planned[],
+  planned: readonly Planned[],
 ): Promise<void> {
-  const planned = limitWaiting(deps, wanted)
-  const leaving = planned.flatMap(({ departure }) => (departure === undefined ? [] : [departure]))
+  const { writes, leaving } = limitWaiting(deps, planned)
   const departures = leaving.length === 0 ? [] : await writeFlights(deps, leaving)
 
   for (const { claim } of planned) claim.open++
-  for (const { claim, state, isNew, departure } of planned) {
-    if (departure === undefined) deps.settler.add({ claim, state, isNew })
-  }
+  for (const write of writes) deps.settler.add(write)
   depart(deps, departures)
   // The handling of the jobs themselves has ended.
   for (const claim of claims) deps.settler.add({ claim })
@@ -49,24 +43,33 @@ export async function launch(
  * Keeps at most so many attempts of an endpoint in line. The other first attempts become rows with a job at once; the
  * other retries come back later, spread so that a backlog does not come back as one crowd.
  */
-function limitWaiting(deps: LaunchDeps, wanted: readonly Planned[]): Planned[] {
+function limitWaiting(
+  deps: LaunchDeps,
+  planned: readonly Planned[],
+): { writes: ToWrite[]; leaving: ToSend[] } {
   const room = new Map<string, number>()
-  return wanted.map((entry): Planned => {
-    const { departure, ...rest } = entry
-    if (departure === undefined) return entry
-    const { endpointId } = entry.state
+  const writes: ToWrite[] = []
+  const leaving: ToSend[] = []
+  for (const entry of planned) {
+    if ('state' in entry) {
+      writes.push(entry)
+      continue
+    }
+    const { claim, isNew, delivery } = entry
+    const { endpointId } = delivery
     const left = room.get(endpointId) ?? waitingPerEndpointMax - deps.slots.waitingFor(endpointId)
     room.set(endpointId, left - 1)
-    if (left > 0) return entry
-    return { ...rest, state: scheduled(entry.state, entry.isNew ? 0 : giveBackDelaySeconds(deps.random)) }
-  })
+    if (left > 0) leaving.push(entry)
+    else {
+      const delaySeconds = isNew ? 0 : giveBackDelaySeconds(deps.random)
+      writes.push({ claim, isNew, state: scheduled(untouched(delivery), delaySeconds) })
+    }
+  }
+  return { writes, leaving }
 }
 
 /** One flight for each workspace, all or none. No byte leaves before they are committed. */
-async function writeFlights(
-  deps: LaunchDeps,
-  leaving: readonly Omit<Departure, 'flight'>[],
-): Promise<Departure[]> {
+async function writeFlights(deps: LaunchDeps, leaving: readonly ToSend[]): Promise<Departure[]> {
   const groups = [...Map.groupBy(leaving, ({ delivery }) => delivery.workspaceId)].map(
     ([workspaceId, ofWorkspace]) => {
       const flight: Flight = { id: deps.ids.next(), open: ofWorkspace.length, isLost: false }
@@ -87,5 +90,7 @@ async function writeFlights(
   }
   // One statement is a transaction by itself.
   await (groups.length === 1 ? insertAll(deps.db) : deps.db.transaction(insertAll))
-  return groups.flatMap(({ flight, ofWorkspace }) => ofWorkspace.map(departure => ({ ...departure, flight })))
+  return groups.flatMap(({ flight, ofWorkspace }) =>
+    ofWorkspace.map((entry): Departure => Object.assign(entry, { flight })),
+  )
 }

@@ -13,7 +13,7 @@ import * as events from '../store/events.ts'
 import type { Claim } from './claims.ts'
 import { interruptFirstAttempts } from './interrupted.ts'
 import { launch, type LaunchDeps, type Planned } from './launch.ts'
-import type { Target, Targets, TargetIndex } from './targets.ts'
+import { holderOf, type Target, type TargetIndex, type Targets } from './targets.ts'
 
 type MatchDeps = LaunchDeps & Pick<Deps, 'queue' | 'ids'> & { targets: Targets }
 
@@ -177,13 +177,10 @@ function planDelivery(
   event: RenderableEvent,
   target: Target,
 ): Planned {
-  const state = untouched(delivery)
-  const { subscription } = target
   const isNew = true
-  if (subscription.endpoint.status === 'disabled')
-    return { claim, isNew, state: { ...state, heldBy: 'endpoint' } }
-  if (subscription.status === 'inactive') return { claim, isNew, state: { ...state, heldBy: 'paused' } }
-  return { claim, isNew, state, departure: { claim, delivery, event, target, isNew } }
+  const heldBy = holderOf(target)
+  if (heldBy !== undefined) return { claim, isNew, state: { ...untouched(delivery), heldBy } }
+  return { claim, isNew, delivery, event, target }
 }
 
 function newDelivery(event: StoredEvent, { subscription }: Target): PendingDelivery {

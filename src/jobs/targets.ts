@@ -125,6 +125,12 @@ function toConditions(
   }))
 }
 
+/** What keeps deliveries to this target from being attempted now. Our own decision outranks the owner's. */
+export function holderOf({ subscription }: Target): 'endpoint' | 'paused' | undefined {
+  if (subscription.endpoint.status === 'disabled') return 'endpoint'
+  return subscription.status === 'inactive' ? 'paused' : undefined
+}
+
 /** What is needed for a request, decrypted. Throws SecretUnavailable. */
 export async function makeReady(
   deps: Pick<Deps, 'keyring'>,
