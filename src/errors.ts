@@ -28,6 +28,9 @@ export type ErrorCode =
 /** One fault of an input: where (JSON Pointer, RFC 6901; `?name` for a query parameter; a header by its name) and what to do. */
 export type Fault = { pointer: string; detail: string }
 
+/** Faults that one reply names; the caller learns enough, and a batch of 1,000 bad events cannot make it megabytes. */
+export const faultsMax = 20
+
 export class AppError extends Error {
   readonly code: ErrorCode
   readonly faults: readonly Fault[]

@@ -8,7 +8,7 @@
  */
 import assert from 'node:assert/strict'
 import { isUtf8 } from 'node:buffer'
-import { AppError, invalid, type Fault } from '../errors.ts'
+import { AppError, faultsMax, invalid, type Fault } from '../errors.ts'
 
 /** Levels of objects and arrays that an envelope may have. */
 export const envelopeDepthMax = 32
@@ -357,9 +357,6 @@ const suspectPattern = /[\u007f-\u009f]|\\[^"\\/]|__proto__/
 
 // Cc is U+0000..U+001F and U+007F..U+009F; with the u flag, Cs matches a surrogate only when it stands alone.
 const forbiddenPattern = /[\p{Cc}\p{Cs}]/u
-
-/** Faults that one reply names; the caller learns enough, and a batch of 1,000 bad events cannot make it megabytes. */
-const faultsMax = 20
 
 type Level = { names: Set<string> | undefined; token: string | number; isNameNext: boolean }
 

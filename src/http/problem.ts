@@ -2,7 +2,7 @@
  * Errors as the caller sees them: problem documents (RFC 9457) with a stable code.
  */
 import { STATUS_CODES } from 'node:http'
-import { AppError, type ErrorCode, type Fault } from '../errors.ts'
+import { AppError, faultsMax, type ErrorCode, type Fault } from '../errors.ts'
 import { isUnavailable } from '../store/db.ts'
 
 /** A code without a status does not compile. */
@@ -38,8 +38,6 @@ export type Problem = {
   errors?: readonly Fault[]
 }
 
-const faultsShownMax = 20
-
 export function toProblem(error: AppError, requestId: string): Problem {
   const status = statusOf[error.code]
   return {
@@ -50,7 +48,7 @@ export function toProblem(error: AppError, requestId: string): Problem {
     detail: error.message,
     code: error.code,
     requestId,
-    ...(error.faults.length > 0 ? { errors: error.faults.slice(0, faultsShownMax) } : {}),
+    ...(error.faults.length > 0 ? { errors: error.faults.slice(0, faultsMax) } : {}),
   }
 }
 

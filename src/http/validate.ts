@@ -12,10 +12,7 @@ import {
   type ValidateFunction,
 } from 'ajv/dist/2020.js'
 import formats from 'ajv-formats'
-import type { Fault } from '../errors.ts'
-
-/** Faults that one reply names: enough to learn from, and a batch of 1,000 bad events cannot make it megabytes. */
-export const faultsMax = 20
+import { faultsMax, type Fault } from '../errors.ts'
 
 /**
  * What is wrong with a parsed body, at most `faultsMax` faults and one per place; none when it fits. Pointers are JSON

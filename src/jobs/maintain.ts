@@ -8,6 +8,7 @@ import * as deliveries from '../store/deliveries.ts'
 import * as flights from '../store/flights.ts'
 import * as idempotencyKeys from '../store/idempotency-keys.ts'
 import { ensurePartitions } from '../store/partitions.ts'
+import { rescheduleNow } from './reschedule.ts'
 
 type MaintainDeps = Pick<Deps, 'db' | 'ids' | 'queue' | 'log' | 'random' | 'wake'>
 
@@ -84,17 +85,7 @@ async function rescheduleLost(deps: MaintainDeps, trx: Db): Promise<number> {
     scheduleNumber,
   }))
   const live = jobs.length === 0 ? new Set<string>() : await deps.queue.findLiveAttempts(trx, jobs)
-  const lost = jobs.filter(({ deliveryId }) => !live.has(deliveryId))
-  for (const [workspaceId, ofWorkspace] of Map.groupBy(lost, job => job.workspaceId)) {
-    await deliveries.rescheduleMany(
-      trx,
-      workspaceId,
-      ofWorkspace.map(({ deliveryId }) => deliveryId),
-    )
-  }
-  await deps.queue.enqueueAttempts(
-    trx,
-    lost.map(job => ({ ...job, scheduleNumber: job.scheduleNumber + 1, delaySeconds: 0 })),
-  )
+  const lost = overdue.filter(({ id }) => !live.has(id))
+  await rescheduleNow(deps, trx, lost)
   return lost.length
 }

@@ -8,6 +8,7 @@ import * as subscriptions from '../store/webhook-subscriptions.ts'
 import * as workspaces from '../store/workspaces.ts'
 import { subscriptionRemoved } from './attempt-deliveries.ts'
 import type { Claim } from './claims.ts'
+import { rescheduleNow } from './reschedule.ts'
 import type { Settler } from './settle.ts'
 
 type ReleaseDeps = Pick<Deps, 'db' | 'queue' | 'wake'> & { settler: Settler; isStopping: () => boolean }
@@ -48,20 +49,7 @@ async function releaseStep(deps: ReleaseDeps, workspaceId: string, subscriptionI
 
     const which = { heldOnly: true, limit: stepMax }
     const held = await deliveries.lockPendingOfSubscription(trx, workspaceId, subscriptionId, which)
-    await deliveries.rescheduleMany(
-      trx,
-      workspaceId,
-      held.map(({ id }) => id),
-    )
-    await deps.queue.enqueueAttempts(
-      trx,
-      held.map(({ id: deliveryId, scheduleNumber }) => ({
-        workspaceId,
-        deliveryId,
-        scheduleNumber: scheduleNumber + 1,
-        delaySeconds: 0,
-      })),
-    )
+    await rescheduleNow(deps, trx, held)
     return held.length
   })
   if (count > 0) deps.wake.notify()

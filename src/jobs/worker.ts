@@ -44,7 +44,8 @@ export function startWorker(deps: Deps): Worker {
   const slots = createSlots({ now: () => performance.now(), onFree: bell.ring })
   const settler = createSettler({ ...deps, claims, onSettled: settled => onSettled(deps, settled) })
   const work = { ...deps, claims, slots, settler, targets: createTargets(deps), isStopping: () => isStopping }
-  const releasing = new Set<Promise<void>>()
+  /** The release under way: one at a time, beside the loop, since it may be long. */
+  let releasing: Promise<void> | undefined
   const maintenance = startMaintenance(deps)
   const stopListening = deps.wake.onWake(bell.ring)
 
@@ -74,14 +75,12 @@ export function startWorker(deps: Deps): Worker {
   }
 
   async function claimRelease(): Promise<number> {
-    if (releasing.size > 0) return 0
+    if (releasing !== undefined) return 0
     const [job] = await deps.queue.claim('release-deliveries', 1)
     if (job === undefined) return 0
     const claim = claims.add('release-deliveries', job)
-    const released = orFail([claim], () => releaseDeliveries(work, claim)).then(() => undefined)
-    releasing.add(released)
-    void released.finally(() => {
-      releasing.delete(released)
+    releasing = orFail([claim], () => releaseDeliveries(work, claim)).finally(() => {
+      releasing = undefined
       bell.ring()
     })
     return 1
@@ -139,7 +138,7 @@ export function startWorker(deps: Deps): Worker {
         claims.abortAll()
         await slots.drained(abortTimeoutMs)
       }
-      await Promise.all(releasing)
+      await releasing
       await settler.flush()
       await maintenance.stop()
       claims.stop()

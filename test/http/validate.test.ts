@@ -1,7 +1,8 @@
 import { expect } from 'chai'
 import { describe, it } from 'mocha'
 import { parseDocument, rawPaths } from '#src/domain/json.ts'
-import { checkReply, faultsMax, validateBody, validateQuery } from '#src/http/validate.ts'
+import { faultsMax } from '#src/errors.ts'
+import { checkReply, validateBody, validateQuery } from '#src/http/validate.ts'
 
 type Case = { what: string; body: unknown; faults: [pointer: string, detail: string][] }
 
